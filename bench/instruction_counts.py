@@ -1,0 +1,121 @@
+#!/usr/bin/env python3
+"""instruction_counts: fails when a path of malloc or free takes more instructions than it did.
+
+golden.txt holds, for each size, what callgrind counted when it was last updated: the hit path of
+malloc and free, and the mean over 512 allocations followed by 512 frees, which has every refill in
+it. A count that rises by more than 1 % fails; one that falls by as much is reported, so that the
+golden file can follow. It changes only in a commit that says why:
+
+    bench/instruction_counts.py --hit-path … --library … --compiler … --update
+
+Exit status: 0 no count has risen, 1 some have, 77 nothing can be said here (the reason is printed).
+"""
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+import callgrind
+
+SIZES = (16, 32, 48, 64, 100, 128, 256, 512, 1024)
+CALLS_COUNTED = 512
+RISE_MAX = 0.01
+SKIPPED = 77
+GOLDEN = Path(__file__).resolve().parent / "golden.txt"
+
+
+def measure(hit_path, library):
+    """{name: instructions} of everything the golden file holds."""
+    counts = {}
+    for size in SIZES:
+        pairs = callgrind.count_calls(hit_path, library, "pairs", size, CALLS_COUNTED)
+        phases = callgrind.count_calls(hit_path, library, "phases", size, CALLS_COUNTED)
+        for function in ("malloc", "free"):
+            counts[f"{function}_hit_{size}"] = float(pairs[function].hit)
+            counts[f"{function}_mean_{size}"] = round(phases[function].mean, 2)
+    return counts
+
+
+def read_golden(path):
+    """The compiler of a golden file, and its {name: instructions}."""
+    compiler = None
+    counts = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        words = line.split()
+        if not words or words[0] == "#":
+            continue
+        if words[0] == "compiler":
+            compiler = " ".join(words[1:])
+        else:
+            counts[words[0]] = float(words[1])
+    return compiler, counts
+
+
+def write_golden(path, compiler, counts):
+    lines = ["# Instructions as callgrind counts them; see instruction_counts.py.",
+             "# hit: the most common count of malloc, free, malloc, free, ...",
+             f"# mean: over {CALLS_COUNTED} mallocs, then {CALLS_COUNTED} frees, refills and all.",
+             f"compiler {compiler}"]
+    lines += [f"{name} {count:g}" for name, count in counts.items()]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def compare(golden, counts):
+    """Prints every count that changed by more than 1 %; returns how many rose or are missing."""
+    failures = 0
+    for name in sorted(golden.keys() | counts.keys()):
+        if name not in golden or name not in counts:
+            where = "golden file" if name not in golden else "measurement"
+            print(f"{name}: not in the {where}")
+            failures += 1
+            continue
+        before, now = golden[name], counts[name]
+        if now > before * (1 + RISE_MAX):
+            print(f"{name}: {before:g} -> {now:g} instructions: risen")
+            failures += 1
+        elif now < before * (1 - RISE_MAX):
+            print(f"{name}: {before:g} -> {now:g} instructions: fallen; update golden.txt")
+    return failures
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--hit-path", type=Path, required=True, help="the program hit_path")
+    parser.add_argument("--library", type=Path, required=True, help="the library to preload")
+    parser.add_argument("--golden", type=Path, default=GOLDEN, help="the golden file")
+    parser.add_argument("--compiler", required=True, help="what built the library: 'gcc 12'")
+    parser.add_argument("--skip", default="", help="say why nothing can be compared, and skip")
+    parser.add_argument("--update", action="store_true", help="write the golden file instead")
+    return parser.parse_args()
+
+
+def skip(reason):
+    print(f"skipped: {reason}")
+    return SKIPPED
+
+
+def main():
+    arguments = parse_arguments()
+    if arguments.skip:
+        return skip(arguments.skip)
+    if shutil.which("valgrind") is None:
+        return skip("valgrind is missing")
+    if arguments.update:
+        write_golden(arguments.golden, arguments.compiler,
+                     measure(arguments.hit_path, arguments.library))
+        return 0
+    if not arguments.golden.exists():
+        print(f"no {arguments.golden}: write it with --update")
+        return 1
+    compiler, golden = read_golden(arguments.golden)
+    if compiler != arguments.compiler:
+        return skip(f"the golden file is for {compiler}, this is {arguments.compiler}")
+    return 1 if compare(golden, measure(arguments.hit_path, arguments.library)) else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except callgrind.CallgrindError as error:
+        sys.exit(f"instruction_counts: {error}")

@@ -1,0 +1,49 @@
+/*
+ * support: what the workloads share: exact resident set sizes, clocks, numbers from the command
+ * line, a random generator. Nothing in here allocates, so that what is measured is the workload.
+ */
+#ifndef BENCH_WORKLOADS_SUPPORT_H
+#define BENCH_WORKLOADS_SUPPORT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* The process's resident set now, in KiB, from a walk of its page tables
+ * (/proc/self/smaps_rollup): the counters behind ru_maxrss and VmRSS are batched per CPU and may
+ * be off by some hundred KiB. Exits when it can't be read. */
+size_t bench_rss_kib(void);
+
+/* Nanoseconds of CPU time (user and system, all threads) that the process has used. */
+uint64_t bench_cpu_ns(void);
+
+/* Nanoseconds of real time since some fixed point. */
+uint64_t bench_wall_ns(void);
+
+/* The number in text, which must be a whole positive decimal one; exits with a message
+ * that names `what` otherwise. */
+size_t bench_parse_count(const char *text, const char *what);
+
+/* Writes "message" and a newline to stderr and exits with status 1. */
+_Noreturn void bench_fail(const char *message);
+
+/* xorshift64*: the same sequence for the same seed, everywhere. The state is never 0. */
+static inline uint64_t bench_random(uint64_t *state)
+{
+    uint64_t x = *state;
+    x ^= x >> 12;
+    x ^= x << 25;
+    x ^= x >> 27;
+    *state = x;
+    return x * UINT64_C(0x2545F4914F6CDD1D);
+}
+
+/* A number in [low, high). */
+static inline size_t bench_random_between(uint64_t *state, size_t low, size_t high)
+{
+    return low + (size_t)((bench_random(state) >> 32) * (high - low) >> 32);
+}
+
+/* malloc that exits with a message where it fails. */
+void *bench_malloc(size_t size);
+
+#endif

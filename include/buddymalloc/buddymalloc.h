@@ -1,0 +1,114 @@
+/*
+ * buddymalloc: a general-purpose memory allocator built on the buddy system.
+ *
+ * The functions of the malloc family under a prefix, so that they can live beside another
+ * malloc. A block from buddymalloc_* must be freed by buddymalloc_*. All of them may be
+ * called from any thread; none is safe in a signal handler.
+ *
+ * Sizes are bytes. Every block is aligned to 16 bytes at least. Where a function fails it
+ * says so as its standard does; blocks that exist already are untouched. Misuse that is
+ * found (a block freed twice, an address that is no block's start or not ours) prints one
+ * line to standard error and calls abort().
+ */
+#ifndef BUDDYMALLOC_H
+#define BUDDYMALLOC_H
+
+#include <stddef.h>
+#include <stdio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define BUDDYMALLOC_WARN_UNUSED __attribute__((warn_unused_result))
+#else
+#define BUDDYMALLOC_WARN_UNUSED
+#endif
+
+/* Bytes of the whole process, as mallinfo2(3) names them. */
+struct buddymalloc_info {
+    size_t arena;    /* bytes held for small and page blocks */
+    size_t ordblks;  /* free slots and free page runs */
+    size_t smblks;   /* always 0 */
+    size_t hblks;    /* huge blocks in use */
+    size_t hblkhd;   /* bytes in huge blocks in use */
+    size_t usmblks;  /* always 0 */
+    size_t fsmblks;  /* always 0 */
+    size_t uordblks; /* bytes in blocks in use, huge ones not counted */
+    size_t fordblks; /* bytes held and not in use: arena - uordblks */
+    size_t keepcost; /* bytes that buddymalloc_malloc_trim could give back */
+};
+
+/* A block of `size` bytes, contents unspecified; for size 0 a unique pointer that can be
+ * freed. NULL with errno ENOMEM when there is no memory or size exceeds PTRDIFF_MAX.
+ * malloc(3), C23 7.24.3.6. */
+void *buddymalloc_malloc(size_t size) BUDDYMALLOC_WARN_UNUSED;
+
+/* Gives a block back; NULL is ignored; errno is kept. free(3), POSIX.1-2024. */
+void buddymalloc_free(void *block);
+
+/* A zeroed block for `count` members of `size` bytes. NULL with errno ENOMEM when there is no
+ * memory or the product overflows. calloc(3). */
+void *buddymalloc_calloc(size_t count, size_t size) BUDDYMALLOC_WARN_UNUSED;
+
+/* Resizes a block, moving it if need be. A NULL block is malloc(size); size 0 frees the block
+ * and returns NULL. NULL with errno ENOMEM on failure, the block unchanged. realloc(3). */
+void *buddymalloc_realloc(void *block, size_t size) BUDDYMALLOC_WARN_UNUSED;
+
+/* realloc(block, count * size), with errno ENOMEM when the product overflows.
+ * reallocarray(3), POSIX.1-2024. */
+void *buddymalloc_reallocarray(void *block, size_t count, size_t size) BUDDYMALLOC_WARN_UNUSED;
+
+/* A block of `size` bytes at a multiple of `alignment`. NULL with errno EINVAL when alignment
+ * is not a power of two, ENOMEM when there is no memory. aligned_alloc(3), C23 7.24.3.1. */
+void *buddymalloc_aligned_alloc(size_t alignment, size_t size) BUDDYMALLOC_WARN_UNUSED;
+
+/* Stores a block of `size` bytes at a multiple of `alignment` in *block and returns 0; or
+ * returns EINVAL (alignment not a power of two multiple of sizeof(void *)) or ENOMEM, with
+ * *block and errno unchanged. posix_memalign(3). */
+int buddymalloc_posix_memalign(void **block, size_t alignment, size_t size) BUDDYMALLOC_WARN_UNUSED;
+
+/* As aligned_alloc, but an alignment that is no power of two is rounded up to one, as glibc
+ * does; EINVAL when it exceeds half of the address space. memalign(3). */
+void *buddymalloc_memalign(size_t alignment, size_t size) BUDDYMALLOC_WARN_UNUSED;
+
+/* A block aligned to the OS page. valloc(3). */
+void *buddymalloc_valloc(size_t size) BUDDYMALLOC_WARN_UNUSED;
+
+/* A block aligned to the OS page, size rounded up to whole pages. pvalloc(3). */
+void *buddymalloc_pvalloc(size_t size) BUDDYMALLOC_WARN_UNUSED;
+
+/* Frees a block known to have been asked for with `size`. C23 7.24.3.4. */
+void buddymalloc_free_sized(void *block, size_t size);
+
+/* Frees a block known to come from aligned_alloc(alignment, size). C23 7.24.3.5. */
+void buddymalloc_free_aligned_sized(void *block, size_t alignment, size_t size);
+
+/* Bytes usable in a block, at least as many as were asked for; 0 for NULL.
+ * malloc_usable_size(3). */
+size_t buddymalloc_malloc_usable_size(void *block);
+
+/* Gives free memory of all arenas back to the system, except `pad` bytes. 1 when any memory
+ * went back, 0 otherwise. malloc_trim(3). */
+int buddymalloc_malloc_trim(size_t pad);
+
+/* Sets a parameter; 1 on success, 0 on error. M_PERTURB is honoured; parameters that steer
+ * glibc's own structures are accepted and have no effect. mallopt(3). */
+int buddymalloc_mallopt(int parameter, int value);
+
+/* Figures of the whole process at the time of the call. mallinfo2(3). */
+struct buddymalloc_info buddymalloc_mallinfo2(void);
+
+/* Prints figures of every arena and their sum to standard error. malloc_stats(3). */
+void buddymalloc_malloc_stats(void);
+
+/* Writes the figures as XML to `stream`. 0, or -1 with errno EINVAL when options is not 0.
+ * malloc_info(3). */
+int buddymalloc_malloc_info(int options, FILE *stream);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,212 @@
+#include "api/block.h"
+
+#include "api/options.h"
+#include "api/system_memory.h"
+#include "api/thread_arena.h"
+#include "base/message.h"
+#include "core/page_block.h"
+#include "core/remote_free.h"
+
+#include <string.h>
+
+/* What an address turned out to be: a live block of a tree, or a huge one. */
+struct place {
+    size_t bytes; /* usable */
+    struct bm_tree *tree;
+    struct bm_slab *slab;
+    unsigned slot;
+    struct bm_huge *huge; /* NULL: it is in a tree */
+};
+
+/* ---- allocate ---- */
+
+static void *allocate_small(unsigned size_class)
+{
+    struct bm_arena *arena = bm_thread_enter();
+    if (arena == NULL)
+        return NULL;
+    void *block;
+    if (!bm_arena_take(&arena->cursors[size_class], &block))
+        block = bm_arena_refill(arena, size_class);
+    bm_thread_leave(arena);
+    return block;
+}
+
+static void *allocate_pages(size_t bytes, size_t alignment, bool *is_zero)
+{
+    struct bm_arena *arena = bm_thread_enter();
+    if (arena == NULL)
+        return NULL;
+    void *block = bm_page_block_allocate(arena, bytes, alignment, is_zero);
+    bm_thread_leave(arena);
+    return block;
+}
+
+void *bm_block_allocate(size_t bytes, bool *is_zero)
+{
+    *is_zero = false;
+    if (bytes <= BM_SMALL_MAX)
+        return allocate_small(bm_class_of_size(bytes));
+    if (bytes <= BM_PAGE_BLOCK_MAX)
+        return allocate_pages(bytes, BM_LEAF_BYTES, is_zero);
+    if (bytes > PTRDIFF_MAX)
+        return NULL;
+    return bm_system_allocate_huge(bytes, BM_LEAF_BYTES, is_zero);
+}
+
+/* A slab's slots are aligned to every power of two up to a leaf that divides their size. */
+static bool find_aligned_class(size_t alignment, size_t bytes, unsigned *size_class)
+{
+    if (alignment > BM_LEAF_BYTES || bytes > BM_SMALL_MAX)
+        return false;
+    for (unsigned class = bm_class_of_size(bytes); class < BM_SIZE_CLASSES; class++)
+        if (bm_size_classes[class].slot_bytes % alignment == 0) {
+            *size_class = class;
+            return true;
+        }
+    return false;
+}
+
+void *bm_block_allocate_aligned(size_t alignment, size_t bytes, bool *is_zero)
+{
+    unsigned size_class;
+    *is_zero = false;
+    if (alignment <= BM_QUANTUM)
+        return bm_block_allocate(bytes, is_zero);
+    if (bytes > PTRDIFF_MAX)
+        return NULL;
+    if (find_aligned_class(alignment, bytes, &size_class))
+        return allocate_small(size_class);
+    if (bytes <= BM_PAGE_BLOCK_MAX && alignment <= BM_PAGE_BLOCK_MAX)
+        return allocate_pages(bytes == 0 ? 1 : bytes, alignment, is_zero);
+    return bm_system_allocate_huge(bytes, alignment, is_zero);
+}
+
+/* ---- find ---- */
+
+static bool find_huge(struct bm_huge *huge, void *block, struct place *place)
+{
+    if (block != huge->user ||
+        atomic_load_explicit(&huge->state, memory_order_acquire) != BM_HUGE_LIVE)
+        return false;
+    *place = (struct place){.huge = huge,
+                            .bytes = atomic_load_explicit(&huge->bytes, memory_order_relaxed)};
+    return true;
+}
+
+/* False: no live block starts here. */
+static bool find(void *block, struct place *place)
+{
+    struct bm_chunk *chunk = bm_chunk_of(block);
+    if (!bm_system_has(chunk))
+        return false;
+    if (chunk->kind == BM_CHUNK_HUGE)
+        return find_huge((struct bm_huge *)chunk, block, place);
+    struct bm_tree *tree = (struct bm_tree *)chunk;
+    uint32_t offset = bm_tree_offset(tree, block);
+    struct bm_slab *slab = bm_tree_slab_at(tree, offset);
+    unsigned slot;
+    if (!bm_slab_find_slot(slab, offset, &slot))
+        return false;
+    uint64_t own = atomic_load_explicit(&slab->free[slot / 64], memory_order_acquire);
+    if ((own >> (slot % 64) & 1) != 0 || bm_remote_has(tree, slab, slot))
+        return false;
+    *place = (struct place){
+        .tree = tree, .slab = slab, .slot = slot, .bytes = bm_slab_slot_bytes(slab)};
+    return true;
+}
+
+/* Whether an address that is no live block starts a slot that is free. */
+static bool is_free_slot(void *block, size_t *slot_bytes)
+{
+    struct bm_chunk *chunk = bm_chunk_of(block);
+    *slot_bytes = 0;
+    if (!bm_system_has(chunk))
+        return false;
+    if (chunk->kind == BM_CHUNK_HUGE) {
+        *slot_bytes = atomic_load_explicit(&((struct bm_huge *)chunk)->bytes, memory_order_relaxed);
+        return block == ((struct bm_huge *)chunk)->user;
+    }
+    struct bm_tree *tree = (struct bm_tree *)chunk;
+    struct bm_slab *slab = bm_tree_slab_at(tree, bm_tree_offset(tree, block));
+    unsigned slot;
+    if (slab == tree->slabs)
+        return false;
+    *slot_bytes = bm_slab_slot_bytes(slab);
+    return bm_slab_find_slot(slab, bm_tree_offset(tree, block), &slot);
+}
+
+static BM_COLD BM_NORETURN void report_misuse(void *block, const char *operation)
+{
+    struct bm_message what;
+    size_t slot_bytes;
+    bool is_free = is_free_slot(block, &slot_bytes);
+    bool is_free_operation = strcmp(operation, "free") == 0;
+    bm_message_init(&what);
+    bm_message_text(&what, is_free && is_free_operation ? "double " : "invalid ");
+    bm_message_text(&what, operation);
+    what.text[what.length] = '\0';
+    bm_misuse(what.text, block, slot_bytes);
+}
+
+size_t bm_block_bytes(void *block, const char *operation)
+{
+    struct place place;
+    if (bm_unlikely(!find(block, &place)))
+        report_misuse(block, operation);
+    return place.bytes;
+}
+
+/* ---- free ---- */
+
+void bm_block_free(void *block)
+{
+    struct place place;
+    if (bm_unlikely(!find(block, &place)))
+        report_misuse(block, "free");
+    if (bm_unlikely(bm_options.perturb != 0))
+        memset(block, bm_options.perturb, place.bytes);
+    if (place.huge != NULL)
+        bm_system_free_huge(place.huge, block);
+    else if (place.tree->owner == bm_thread.arena)
+        bm_arena_free_slow(bm_thread.arena, place.tree, place.slab, place.slot);
+    else if (bm_unlikely(bm_remote_free(place.tree, block)))
+        bm_arenas_sweep();
+}
+
+/* ---- resize ---- */
+
+/* In place, or by moving page tables; NULL: it has to be copied. */
+static void *resize_without_copy(void *block, struct place *place, size_t bytes)
+{
+    if (place->huge != NULL)
+        return bytes > BM_PAGE_BLOCK_MAX ? bm_system_resize_huge(place->huge, bytes) : NULL;
+    if (place->slab->size_class == BM_PAGE_CLASS) {
+        bool is_own = place->tree->owner == bm_thread.arena;
+        if (is_own && bytes > BM_SMALL_MAX &&
+            bm_page_block_resize(bm_thread.arena, place->tree, place->slab, bytes))
+            return block;
+    }
+    /* A block that shrinks stays while at least half of it is used. */
+    bool fits = bytes <= place->bytes && bytes >= place->bytes / 2;
+    return fits ? block : NULL;
+}
+
+void *bm_block_resize(void *block, size_t bytes)
+{
+    struct place place;
+    if (bm_unlikely(!find(block, &place)))
+        report_misuse(block, "realloc");
+    if (bytes > PTRDIFF_MAX)
+        return NULL;
+    void *resized = resize_without_copy(block, &place, bytes);
+    if (resized != NULL)
+        return resized;
+    bool is_zero;
+    resized = bm_block_allocate(bytes, &is_zero);
+    if (resized == NULL)
+        return bytes <= place.bytes ? block : NULL;
+    memcpy(resized, block, bytes < place.bytes ? bytes : place.bytes);
+    bm_block_free(block);
+    return resized;
+}

@@ -1,0 +1,122 @@
+/*
+ * malloc: the entry points of malloc(3), and the fast paths inlined into them.
+ *
+ * Contracts are in buddymalloc/buddymalloc.h. A fast path either does all of its work or
+ * nothing, and then the slow path starts over.
+ */
+#include "api/block.h"
+#include "api/export.h"
+#include "api/options.h"
+#include "api/thread_arena.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <string.h>
+
+BM_INLINE bool take_small(size_t size, void **block)
+{
+    char *arena = (char *)bm_thread.fast;
+    size_t offset = bm_cursor_offsets[(size + BM_QUANTUM - 1) / BM_QUANTUM];
+    return bm_arena_take((struct bm_cursor *)(void *)(arena + offset), block);
+}
+
+static BM_COLD void *no_memory(void)
+{
+    errno = ENOMEM;
+    return NULL;
+}
+
+static BM_SLOW void *malloc_slow(size_t size)
+{
+    bool is_zero;
+    void *block = bm_block_allocate(size, &is_zero);
+    if (bm_unlikely(block == NULL))
+        return no_memory();
+    if (bm_unlikely(bm_options.perturb != 0))
+        memset(block, (uint8_t)~bm_options.perturb, size);
+    return block;
+}
+
+BM_PUBLIC void *buddymalloc_malloc(size_t size)
+{
+    void *block;
+    if (bm_likely(size <= BM_SMALL_MAX) && bm_likely(take_small(size, &block)))
+        return block;
+    return malloc_slow(size);
+}
+
+static BM_SLOW void free_slow(void *block)
+{
+    if (block == NULL)
+        return;
+    int saved_errno = errno;
+    bm_block_free(block);
+    errno = saved_errno;
+}
+
+BM_PUBLIC void buddymalloc_free(void *block)
+{
+    if (bm_unlikely(!bm_arena_free_fast(bm_thread.fast, block)))
+        free_slow(block);
+}
+
+static BM_SLOW void *calloc_slow(size_t size)
+{
+    bool is_zero;
+    void *block = bm_block_allocate(size, &is_zero);
+    if (bm_unlikely(block == NULL))
+        return no_memory();
+    return is_zero ? block : memset(block, 0, size);
+}
+
+BM_PUBLIC void *buddymalloc_calloc(size_t count, size_t size)
+{
+    size_t bytes;
+    void *block;
+    if (bm_unlikely(__builtin_mul_overflow(count, size, &bytes)))
+        return no_memory();
+    if (bm_likely(bytes <= BM_SMALL_MAX) && bm_likely(take_small(bytes, &block)))
+        return memset(block, 0, bytes);
+    return calloc_slow(bytes);
+}
+
+BM_PUBLIC void *buddymalloc_realloc(void *block, size_t size)
+{
+    if (block == NULL)
+        return buddymalloc_malloc(size);
+    if (size == 0) {
+        buddymalloc_free(block);
+        return NULL;
+    }
+    void *resized = bm_block_resize(block, size);
+    return resized == NULL ? no_memory() : resized;
+}
+
+BM_PUBLIC void *buddymalloc_reallocarray(void *block, size_t count, size_t size)
+{
+    size_t bytes;
+    if (bm_unlikely(__builtin_mul_overflow(count, size, &bytes)))
+        return no_memory();
+    return buddymalloc_realloc(block, bytes);
+}
+
+BM_PUBLIC void buddymalloc_free_sized(void *block, size_t size)
+{
+    (void)size;
+    buddymalloc_free(block);
+}
+
+BM_PUBLIC void buddymalloc_free_aligned_sized(void *block, size_t alignment, size_t size)
+{
+    (void)alignment;
+    (void)size;
+    buddymalloc_free(block);
+}
+
+BM_OVERRIDES(malloc);
+BM_OVERRIDES(free);
+BM_OVERRIDES(calloc);
+BM_OVERRIDES(realloc);
+BM_OVERRIDES(reallocarray);
+BM_OVERRIDES(free_sized);
+BM_OVERRIDES(free_aligned_sized);

@@ -1,0 +1,175 @@
+#include "api/system_memory.h"
+
+#include "api/options.h"
+#include "backend/backend.h"
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static atomic_bool is_ready;
+static struct bm_mutex lock;
+static struct bm_regions regions;
+static struct bm_huge_heap huge_heap;
+
+/* ---- chunks for arenas ---- */
+
+/* A huge block that is free and kept is memory to fall back on. Lock held. */
+static bool drop_kept(void)
+{
+    struct bm_huge *kept = atomic_exchange_explicit(&huge_heap.kept, NULL, memory_order_acq_rel);
+    if (kept != NULL)
+        bm_huge_release(&huge_heap, kept);
+    return kept != NULL;
+}
+
+static void *acquire_chunk(struct bm_chunk_source *source, bool *is_zero)
+{
+    (void)source;
+    bm_system_lock();
+    void *chunk = bm_regions_acquire(&regions, 1, 0, BM_CHUNK_BYTES, is_zero);
+    if (chunk == NULL && drop_kept())
+        chunk = bm_regions_acquire(&regions, 1, 0, BM_CHUNK_BYTES, is_zero);
+    bm_system_unlock();
+    return chunk;
+}
+
+static void publish_chunk(struct bm_chunk_source *source, struct bm_chunk *chunk)
+{
+    (void)source;
+    bm_system_lock();
+    bm_chunk_map_set(&regions.map, chunk, true);
+    bm_system_unlock();
+}
+
+static void release_chunk(struct bm_chunk_source *source, struct bm_chunk *chunk)
+{
+    (void)source;
+    bm_system_lock();
+    bm_chunk_map_set(&regions.map, chunk, false);
+    bm_regions_release(&regions, chunk, 1);
+    bm_system_unlock();
+}
+
+static bool purge_pages(struct bm_chunk_source *source, void *address, size_t bytes)
+{
+    (void)source;
+    return regions.backend->purge(regions.backend, address, bytes);
+}
+
+static struct bm_chunk_source source = {
+    .acquire = acquire_chunk,
+    .publish = publish_chunk,
+    .release = release_chunk,
+    .purge = purge_pages,
+};
+
+struct bm_chunk_source *bm_system_source(void)
+{
+    return &source;
+}
+
+/* ---- life ---- */
+
+static void init(void)
+{
+    struct bm_backend *backend = bm_backend_default();
+    bm_mutex_init(&lock);
+    bm_regions_init(&regions, backend);
+    bm_huge_init(&huge_heap, &regions);
+    source.page_bytes = backend->page_bytes;
+    bm_options_read();
+    atomic_store_explicit(&is_ready, true, memory_order_release);
+}
+
+void bm_system_init(void)
+{
+    if (!atomic_load_explicit(&is_ready, memory_order_acquire))
+        (void)pthread_once(&once, init);
+}
+
+void bm_system_lock(void)
+{
+    bm_mutex_lock(&lock);
+}
+
+void bm_system_unlock(void)
+{
+    bm_mutex_unlock(&lock);
+}
+
+void bm_system_reset_lock(void)
+{
+    bm_mutex_init(&lock);
+}
+
+bool bm_system_has(const struct bm_chunk *chunk)
+{
+    return bm_chunk_map_has(&regions.map, chunk);
+}
+
+size_t bm_system_page_bytes(void)
+{
+    bm_system_init();
+    return regions.backend->page_bytes;
+}
+
+/* ---- huge blocks ---- */
+
+void *bm_system_allocate_huge(size_t bytes, size_t alignment, bool *is_zero)
+{
+    struct bm_huge *evicted = NULL;
+    struct bm_huge *huge = NULL;
+    *is_zero = false;
+    bm_system_init();
+    /* The kept block starts at a page; a stricter alignment may or may not be met by it. */
+    if (alignment <= regions.backend->page_bytes)
+        huge = bm_huge_take_kept(&huge_heap, bytes, &evicted);
+    if (huge != NULL)
+        return huge->user;
+    bm_system_lock();
+    if (evicted != NULL)
+        bm_huge_release(&huge_heap, evicted);
+    huge = bm_huge_allocate(&huge_heap, bytes, alignment, is_zero);
+    if (huge == NULL && (drop_kept() || bm_regions_purge(&regions, 0) > 0))
+        huge = bm_huge_allocate(&huge_heap, bytes, alignment, is_zero);
+    void *block = huge == NULL ? NULL : huge->user;
+    bm_system_unlock();
+    return block;
+}
+
+void bm_system_free_huge(struct bm_huge *huge, void *block)
+{
+    bm_huge_mark_free(huge, block);
+    struct bm_huge *evicted = bm_huge_keep(&huge_heap, huge);
+    if (evicted == NULL)
+        return;
+    bm_system_lock();
+    bm_huge_release(&huge_heap, evicted);
+    bm_system_unlock();
+}
+
+void *bm_system_resize_huge(struct bm_huge *huge, size_t bytes)
+{
+    bm_system_lock();
+    huge = bm_huge_resize(&huge_heap, huge, bytes);
+    void *block = huge == NULL ? NULL : huge->user;
+    bm_system_unlock();
+    return block;
+}
+
+/* ---- figures ---- */
+
+size_t bm_system_trim(size_t keep_bytes)
+{
+    bm_system_lock();
+    (void)drop_kept();
+    size_t purged = bm_regions_purge(&regions, keep_bytes / BM_CHUNK_BYTES);
+    bm_system_unlock();
+    return purged;
+}
+
+void bm_system_stats(struct bm_system_stats *stats)
+{
+    bm_system_init();
+    bm_system_lock();
+    bm_system_count(&huge_heap, stats);
+    bm_system_unlock();
+}

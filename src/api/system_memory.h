@@ -1,0 +1,42 @@
+/*
+ * system memory: the core's regions and huge blocks, behind one lock for the whole process.
+ *
+ * It is the only lock that two threads contend for in normal work, and it is taken only when
+ * an arena needs or returns a chunk, for huge blocks, and when threads start and end.
+ */
+#ifndef BM_API_SYSTEM_MEMORY_H
+#define BM_API_SYSTEM_MEMORY_H
+
+#include "base/mutex.h"
+#include "core/chunk.h"
+#include "core/huge.h"
+#include "core/stats.h"
+
+/* Sets up the process's heap on the first call; cheap on all later ones. */
+void bm_system_init(void);
+
+void bm_system_lock(void);
+void bm_system_unlock(void);
+/* In fork's child: the lock is new. */
+void bm_system_reset_lock(void);
+
+/* Where arenas get their chunks; takes the lock itself. */
+struct bm_chunk_source *bm_system_source(void);
+
+/* Whether a chunk header of ours lies at this address. No lock. */
+bool bm_system_has(const struct bm_chunk *chunk);
+
+/* Huge blocks; each takes the lock where it needs it. */
+void *bm_system_allocate_huge(size_t bytes, size_t alignment, bool *is_zero);
+void bm_system_free_huge(struct bm_huge *huge, void *block);
+/* Resizes in place or by moving page tables: the block's address, or NULL: unchanged. */
+void *bm_system_resize_huge(struct bm_huge *huge, size_t bytes);
+
+/* Gives back free chunks except `keep_bytes`: bytes that went. */
+size_t bm_system_trim(size_t keep_bytes);
+
+void bm_system_stats(struct bm_system_stats *stats);
+
+size_t bm_system_page_bytes(void);
+
+#endif

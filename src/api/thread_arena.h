@@ -1,0 +1,56 @@
+/*
+ * thread arena: which arena a thread works in, from its first allocation to after its end.
+ *
+ * A thread gets its arena in its first slow path: one that an ended thread left behind, or a
+ * new one. When the thread ends, what is empty goes back, and an arena with live blocks waits
+ * idle for the next thread. What a thread allocates after that (in destructors that run late)
+ * comes from one shared arena, under a lock.
+ *
+ * All arenas hang in a registry under the system-memory lock. Who visits an arena of another
+ * thread pins it first, so that it stays while no lock is held.
+ */
+#ifndef BM_API_THREAD_ARENA_H
+#define BM_API_THREAD_ARENA_H
+
+#include "core/arena.h"
+
+enum bm_thread_state {
+    BM_THREAD_NEW,
+    BM_THREAD_ATTACHED,
+    BM_THREAD_ENDED,
+};
+
+struct bm_thread {
+    /* What the fast paths use: the thread's arena, or one that has nothing and owns nothing,
+     * so that "no arena yet" and "every block has to be filled" need no test of their own. */
+    struct bm_arena *fast;
+    struct bm_arena *arena; /* NULL: none */
+    enum bm_thread_state state;
+    unsigned destructor_rounds;
+};
+
+extern __thread struct bm_thread bm_thread __attribute__((tls_model("initial-exec")));
+
+/* The arena to allocate from, as its owner; NULL: no memory. Every enter that gave an arena is
+ * followed by a leave with it. */
+struct bm_arena *bm_thread_enter(void);
+void bm_thread_leave(struct bm_arena *arena);
+
+/* Makes the fast paths of the calling thread take the slow ones, or no longer. */
+void bm_thread_update_fast(void);
+
+/* Calls visit for every arena, its gate held and nothing else. `only_if` (NULL: all) is asked
+ * first, under the system-memory lock. */
+void bm_arenas_visit(bool (*only_if)(const struct bm_arena *arena),
+                     void (*visit)(struct bm_arena *arena, void *context), void *context);
+
+/* Sweeps the arenas that have enough completed slabs waiting. */
+void bm_arenas_sweep(void);
+
+/* fork(2): the parent holds every lock while it forks. In the child, every other thread's arena
+ * is idle. */
+void bm_arenas_before_fork(void);
+void bm_arenas_after_fork_in_parent(void);
+void bm_arenas_after_fork_in_child(void);
+
+#endif

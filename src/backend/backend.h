@@ -1,0 +1,59 @@
+/*
+ * backend: where memory comes from.
+ *
+ * The core asks for address space first (reserve), makes parts of it usable (commit), lets
+ * the system take the contents of free parts back (purge), and may return the addresses
+ * (release). Nothing else in buddymalloc talks to the system about memory.
+ *
+ * Every call is made with the system-memory lock held, except purge, which may run under an
+ * arena's gate alone and so must touch no state of the backend. A call that fails changes
+ * nothing. No call allocates, sets errno for its caller, or prints.
+ */
+#ifndef BM_BACKEND_BACKEND_H
+#define BM_BACKEND_BACKEND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct bm_backend {
+    const char *name;
+
+    /* Bytes of one OS page, read at run time: a power of two, at least 4096. */
+    size_t page_bytes;
+
+    /* How many bytes one reservation should have at most while the system limits address
+     * space (RLIMIT_AS, RLIMIT_DATA); SIZE_MAX when it does not. */
+    size_t reserve_limit;
+
+    /* Reserves `bytes` bytes of address space at a multiple of `alignment`; both are
+     * multiples of page_bytes, alignment is a power of two. The range may not be accessed
+     * before commit. NULL when the system refuses. */
+    void *(*reserve)(struct bm_backend *backend, size_t bytes, size_t alignment);
+
+    /* Makes a reserved, page-aligned range readable and writable; it reads as zero if it was
+     * never committed before, and keeps its contents if it was. */
+    bool (*commit)(struct bm_backend *backend, void *address, size_t bytes);
+
+    /* Gives the pages of a committed, page-aligned range back; it stays usable and reads as
+     * zero. False: the contents are as they were (locked memory, for example). */
+    bool (*purge)(struct bm_backend *backend, void *address, size_t bytes);
+
+    /* Returns a whole reservation, or the tail of one, to the system. False: the range is
+     * still reserved, still committed where it was, and still the caller's. */
+    bool (*release)(struct bm_backend *backend, void *address, size_t bytes);
+
+    /* Optional (NULL: not supported): resizes a whole, fully committed reservation that
+     * starts at `address` to new_bytes, moving it to another multiple of `alignment` if need
+     * be; contents move along, new bytes are committed and read as zero. NULL: unchanged. */
+    void *(*remap)(struct bm_backend *backend, void *address, size_t old_bytes, size_t new_bytes,
+                   size_t alignment);
+
+    /* Optional (NULL: not supported): asks for huge pages under a reserved range. A wish. */
+    void (*advise_huge)(struct bm_backend *backend, void *address, size_t bytes);
+};
+
+/* The backend this build was configured with; initialised on the first call, under the
+ * system-memory lock. Exactly one of mmap_backend.c and sbrk_backend.c is in the library. */
+struct bm_backend *bm_backend_default(void);
+
+#endif

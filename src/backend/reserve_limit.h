@@ -1,0 +1,26 @@
+/* reserve_limit: how large one reservation should be in a process with resource limits. */
+#ifndef BM_BACKEND_RESERVE_LIMIT_H
+#define BM_BACKEND_RESERVE_LIMIT_H
+
+#include "base/bits.h"
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/resource.h>
+
+/* A limited process keeps most of its address space for stacks, libraries and files. */
+#define BM_RESERVE_LIMIT_SHARE   16
+#define BM_RESERVE_LIMIT_MINIMUM ((size_t)4 << 20)
+
+/* For the soft limit `limit` of getrlimit: a power of two, or SIZE_MAX for no limit. */
+static inline size_t bm_reserve_limit_under(rlim_t limit)
+{
+    if (limit == RLIM_INFINITY)
+        return SIZE_MAX;
+    size_t share = (size_t)(limit / BM_RESERVE_LIMIT_SHARE);
+    if (share <= BM_RESERVE_LIMIT_MINIMUM)
+        return BM_RESERVE_LIMIT_MINIMUM;
+    return (size_t)1 << bm_highest_bit(share);
+}
+
+#endif

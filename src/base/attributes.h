@@ -1,0 +1,16 @@
+/* attributes: what the compiler is told beyond C. */
+#ifndef BM_BASE_ATTRIBUTES_H
+#define BM_BASE_ATTRIBUTES_H
+
+#define bm_likely(condition)   __builtin_expect(!!(condition), 1)
+#define bm_unlikely(condition) __builtin_expect(!!(condition), 0)
+
+#define BM_MUST_CHECK __attribute__((warn_unused_result))
+#define BM_NORETURN   __attribute__((noreturn))
+/* Slow paths: out of line, so that the fast path around the call needs no stack frame. */
+#define BM_COLD __attribute__((noinline, cold))
+#define BM_SLOW __attribute__((noinline))
+/* Fast paths: inlined even where the compiler's own estimate says otherwise. */
+#define BM_INLINE static inline __attribute__((always_inline))
+
+#endif

@@ -1,0 +1,53 @@
+/* bits: arithmetic on powers of two and on words of bits. */
+#ifndef BM_BASE_BITS_H
+#define BM_BASE_BITS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Both need value != 0. */
+static inline unsigned bm_lowest_bit(uint64_t value)
+{
+    return (unsigned)__builtin_ctzll(value);
+}
+
+static inline unsigned bm_highest_bit(uint64_t value)
+{
+    return 63U - (unsigned)__builtin_clzll(value);
+}
+
+static inline unsigned bm_count_bits(uint64_t value)
+{
+    return (unsigned)__builtin_popcountll(value);
+}
+
+static inline bool bm_is_power_of_two(size_t value)
+{
+    return value != 0 && (value & (value - 1)) == 0;
+}
+
+/* The least power of two that is >= value; value must be in [1, SIZE_MAX / 2 + 1]. */
+static inline size_t bm_power_of_two_above(size_t value)
+{
+    return value <= 1 ? 1 : (size_t)1 << (bm_highest_bit(value - 1) + 1);
+}
+
+/* `alignment` is a power of two; round_up needs value + alignment - 1 to fit. */
+static inline size_t bm_round_up(size_t value, size_t alignment)
+{
+    return (value + alignment - 1) & ~(alignment - 1);
+}
+
+static inline size_t bm_round_down(size_t value, size_t alignment)
+{
+    return value & ~(alignment - 1);
+}
+
+/* The lowest `count` bits set; count in [0, 64]. */
+static inline uint64_t bm_low_mask(unsigned count)
+{
+    return count == 0 ? 0 : UINT64_MAX >> (64 - count);
+}
+
+#endif

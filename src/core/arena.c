@@ -1,0 +1,344 @@
+#include "core/arena.h"
+
+#include "base/message.h"
+#include "core/page_block.h"
+#include "core/remote_free.h"
+
+#include <string.h>
+
+_Atomic uint64_t bm_no_slots;
+
+/* ---- trees ---- */
+
+static void unfile_tree(struct bm_arena *arena, struct bm_tree *tree)
+{
+    if (tree->next != NULL)
+        tree->next->previous = tree->previous;
+    if (tree->previous != NULL)
+        tree->previous->next = tree->next;
+    else
+        arena->buckets[tree->bucket] = tree->next;
+    if (arena->buckets[tree->bucket] == NULL)
+        arena->open_buckets &= ~(1U << tree->bucket);
+}
+
+static void enter_bucket(struct bm_arena *arena, struct bm_tree *tree, unsigned bucket)
+{
+    tree->bucket = (uint16_t)bucket;
+    tree->previous = NULL;
+    tree->next = arena->buckets[bucket];
+    if (tree->next != NULL)
+        tree->next->previous = tree;
+    arena->buckets[bucket] = tree;
+    arena->open_buckets |= 1U << bucket;
+}
+
+static bool is_home(const struct bm_arena *arena, const struct bm_tree *tree)
+{
+    return bm_chunk_of(arena) == &tree->chunk;
+}
+
+void bm_arena_file_tree(struct bm_arena *arena, struct bm_tree *tree)
+{
+    int room = bm_tree_room(tree);
+    unsigned bucket = room < 0 ? BM_BUCKET_FULL : (unsigned)room;
+    if (tree->slabs_live == 0 && !is_home(arena, tree))
+        bucket = BM_BUCKET_EMPTY;
+    if (bucket == tree->bucket)
+        return;
+    unfile_tree(arena, tree);
+    enter_bucket(arena, tree, bucket);
+}
+
+void bm_arena_shed(struct bm_arena *arena)
+{
+    struct bm_tree *tree;
+    while ((tree = arena->buckets[BM_BUCKET_EMPTY]) != NULL) {
+        unfile_tree(arena, tree);
+        arena->trees--;
+        _Atomic(struct bm_tree *) *own = bm_arena_own_chunk(arena, tree);
+        if (atomic_load_explicit(own, memory_order_relaxed) == tree)
+            atomic_store_explicit(own, BM_NO_TREE, memory_order_relaxed);
+        arena->source->release(arena->source, &tree->chunk);
+    }
+}
+
+/* The tree with the smallest sufficient block: long free ranges are kept for those that need
+ * them, and full trees fill up while sparse ones empty. An empty tree comes last. */
+static struct bm_tree *find_tree(struct bm_arena *arena, unsigned order)
+{
+    uint32_t orders = arena->open_buckets & (uint32_t)bm_low_mask(BM_BUDDY_MAX_DEPTH + 1);
+    orders &= ~(uint32_t)bm_low_mask(order);
+    if (orders != 0)
+        return arena->buckets[bm_lowest_bit(orders)];
+    return arena->buckets[BM_BUCKET_EMPTY];
+}
+
+static struct bm_tree *find_or_add_tree(struct bm_arena *arena, unsigned order)
+{
+    struct bm_tree *tree = find_tree(arena, order);
+    if (tree != NULL)
+        return tree;
+    bool is_zero;
+    void *chunk = arena->source->acquire(arena->source, &is_zero);
+    if (chunk == NULL)
+        return NULL;
+    tree = bm_tree_init(chunk, is_zero, arena, 0);
+    arena->trees++;
+    enter_bucket(arena, tree, BM_BUCKET_EMPTY);
+    arena->source->publish(arena->source, &tree->chunk);
+    return tree;
+}
+
+struct bm_slab *bm_arena_make_slab(struct bm_arena *arena, unsigned size_class)
+{
+    struct bm_tree *tree = find_or_add_tree(arena,
+                                            bm_order_of(bm_size_classes[size_class].leaves));
+    if (tree == NULL)
+        return NULL;
+    bool is_zero;
+    struct bm_slab *slab = bm_tree_make_slab(tree, size_class, &is_zero);
+    bm_assert(slab != NULL);
+    arena->slabs_live++;
+    bm_arena_file_tree(arena, tree);
+    return slab;
+}
+
+struct bm_slab *bm_arena_make_page_block(struct bm_arena *arena, unsigned leaves, unsigned order,
+                                         bool *is_zero)
+{
+    struct bm_tree *tree = find_or_add_tree(arena, order);
+    if (tree == NULL)
+        return NULL;
+    struct bm_slab *slab = bm_tree_make_page_block(tree, leaves, order, is_zero);
+    bm_assert(slab != NULL);
+    arena->slabs_live++;
+    bm_arena_file_tree(arena, tree);
+    return slab;
+}
+
+/* ---- slabs ---- */
+
+static void list_slab(struct bm_arena *arena, struct bm_slab *slab)
+{
+    struct bm_slab **head = &arena->listed[slab->size_class];
+    slab->state = BM_SLAB_LISTED;
+    slab->previous = NULL;
+    slab->next = *head;
+    if (slab->next != NULL)
+        slab->next->previous = slab;
+    *head = slab;
+}
+
+static void unlist_slab(struct bm_arena *arena, struct bm_slab *slab)
+{
+    if (slab->next != NULL)
+        slab->next->previous = slab->previous;
+    if (slab->previous != NULL)
+        slab->previous->next = slab->next;
+    else
+        arena->listed[slab->size_class] = slab->next;
+    slab->state = BM_SLAB_UNLISTED;
+}
+
+void bm_arena_recycle(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab *slab)
+{
+    if (slab->state == BM_SLAB_LISTED)
+        unlist_slab(arena, slab);
+    bm_assert(slab->state == BM_SLAB_UNLISTED);
+    bm_tree_recycle_slab(tree, slab);
+    arena->slabs_live--;
+    bm_arena_file_tree(arena, tree);
+}
+
+/* A class that is in use keeps one empty slab, so that a lone block that comes and goes does not
+ * make and recycle its slab each time. */
+static bool is_last_of_class(const struct bm_arena *arena, const struct bm_slab *slab)
+{
+    const struct bm_slab *head = arena->listed[slab->size_class];
+    return head == NULL || (head == slab && slab->next == NULL);
+}
+
+void bm_arena_settle(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab *slab)
+{
+    if (slab->state == BM_SLAB_CURRENT) {
+        slab->credit = BM_CREDIT_ENDLESS;
+        return;
+    }
+    unsigned slots = bm_slab_slots(slab);
+    unsigned free = bm_slab_count_free(slab);
+    if (slab->size_class == BM_PAGE_CLASS) {
+        slab->credit = 1;
+        if (free == 1 && !bm_page_block_keep(arena, tree, slab))
+            bm_arena_recycle(arena, tree, slab);
+        return;
+    }
+    /* A slab is worth listing with a quarter of its slots free: listed earlier, refills would
+     * find next to nothing; listed later, memory would lie idle. */
+    unsigned quota = slots < 8 ? 1 : slots / 4;
+    if (free == slots && !is_last_of_class(arena, slab)) {
+        bm_arena_recycle(arena, tree, slab);
+    } else if (free >= quota || slab->state == BM_SLAB_LISTED) {
+        if (slab->state != BM_SLAB_LISTED)
+            list_slab(arena, slab);
+        slab->credit = free == slots ? BM_CREDIT_ENDLESS : (int32_t)(slots - free);
+    } else {
+        slab->credit = (int32_t)(quota - free);
+    }
+}
+
+/* ---- cursors ---- */
+
+static void clear_cursor(struct bm_cursor *cursor)
+{
+    *cursor = (struct bm_cursor){.word = &bm_no_slots};
+}
+
+static void point_cursor(struct bm_cursor *cursor, struct bm_slab *slab, unsigned index)
+{
+    size_t slot_bytes = bm_slab_slot_bytes(slab);
+    cursor->slab = slab;
+    cursor->slot_bytes = slot_bytes;
+    cursor->base = (char *)bm_chunk_of(slab) + slab->first_byte + index * 64 * slot_bytes;
+    cursor->word = &slab->free[index];
+}
+
+/* Moves a cursor to the next word of its slab that has a free slot: false when none has. */
+static bool advance_cursor(struct bm_cursor *cursor)
+{
+    struct bm_slab *slab = cursor->slab;
+    if (slab == NULL)
+        return false;
+    for (unsigned index = 0; index < BM_SLAB_WORDS; index++)
+        if (atomic_load_explicit(&slab->free[index], memory_order_relaxed) != 0) {
+            point_cursor(cursor, slab, index);
+            return true;
+        }
+    return false;
+}
+
+static void retire_cursor(struct bm_arena *arena, struct bm_cursor *cursor)
+{
+    struct bm_slab *slab = cursor->slab;
+    clear_cursor(cursor);
+    if (slab == NULL)
+        return;
+    slab->state = BM_SLAB_UNLISTED;
+    bm_arena_settle(arena, bm_tree_of(slab), slab);
+}
+
+/* Finds a slab with free slots for a cursor whose own has none left. Gate. */
+static bool replace_slab(struct bm_arena *arena, struct bm_cursor *cursor, unsigned size_class)
+{
+    bm_remote_merge(arena);
+    if (advance_cursor(cursor))
+        return true;
+    retire_cursor(arena, cursor);
+    struct bm_slab *slab = arena->listed[size_class];
+    if (slab != NULL)
+        unlist_slab(arena, slab);
+    else
+        slab = bm_arena_make_slab(arena, size_class);
+    if (slab == NULL)
+        return false;
+    slab->state = BM_SLAB_CURRENT;
+    slab->credit = BM_CREDIT_ENDLESS;
+    cursor->slab = slab;
+    return advance_cursor(cursor);
+}
+
+void *bm_arena_refill(struct bm_arena *arena, unsigned size_class)
+{
+    struct bm_cursor *cursor = &arena->cursors[size_class];
+    if (!advance_cursor(cursor)) {
+        bm_mutex_lock(&arena->gate);
+        bool has_slots = replace_slab(arena, cursor, size_class);
+        bm_arena_shed(arena);
+        bm_mutex_unlock(&arena->gate);
+        if (!has_slots)
+            return NULL;
+    }
+    void *block;
+    return bm_arena_take(cursor, &block) ? block : NULL;
+}
+
+void bm_arena_free_slow(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab *slab,
+                        unsigned slot)
+{
+    atomic_store_explicit(bm_arena_own_chunk(arena, tree), tree, memory_order_relaxed);
+    _Atomic uint64_t *word = &slab->free[slot / 64];
+    uint64_t bits = atomic_load_explicit(word, memory_order_relaxed);
+    bits |= UINT64_C(1) << (slot % 64);
+    if (slab->credit > 1) {
+        slab->credit--;
+        atomic_store_explicit(word, bits, memory_order_release);
+        return;
+    }
+    bm_mutex_lock(&arena->gate);
+    atomic_store_explicit(word, bits, memory_order_relaxed);
+    bm_arena_settle(arena, tree, slab);
+    bm_arena_shed(arena);
+    bm_mutex_unlock(&arena->gate);
+}
+
+/* ---- life ---- */
+
+static void forget_own_chunks(struct bm_arena *arena)
+{
+    for (unsigned index = 0; index < BM_OWN_CHUNKS; index++)
+        atomic_store_explicit(&arena->own_chunks[index], BM_NO_TREE, memory_order_relaxed);
+}
+
+struct bm_arena *bm_arena_create(struct bm_chunk_source *source)
+{
+    bool is_zero;
+    void *chunk = source->acquire(source, &is_zero);
+    if (chunk == NULL)
+        return NULL;
+    struct bm_arena *arena =
+        (struct bm_arena *)((char *)chunk + BM_TREE_HEADER_LEAVES * BM_LEAF_BYTES);
+    struct bm_tree *tree = bm_tree_init(chunk, is_zero, arena, 1);
+    if (!is_zero)
+        memset(arena, 0, sizeof *arena);
+    for (unsigned size_class = 0; size_class < BM_SIZE_CLASSES; size_class++)
+        clear_cursor(&arena->cursors[size_class]);
+    forget_own_chunks(arena);
+    atomic_store_explicit(&arena->sweep_after, BM_SWEEP_AFTER, memory_order_relaxed);
+    arena->source = source;
+    arena->trees = 1;
+    bm_mutex_init(&arena->gate);
+    tree->bucket = BM_BUCKET_FULL;
+    enter_bucket(arena, tree, BM_BUCKET_FULL);
+    bm_arena_file_tree(arena, tree);
+    source->publish(source, &tree->chunk);
+    return arena;
+}
+
+void bm_arena_retire(struct bm_arena *arena)
+{
+    for (unsigned size_class = 0; size_class < BM_SIZE_CLASSES; size_class++)
+        retire_cursor(arena, &arena->cursors[size_class]);
+    bm_page_block_drop_all(arena);
+    bm_remote_merge(arena);
+    bm_remote_recycle_listed(arena);
+    forget_own_chunks(arena);
+    bm_arena_shed(arena);
+}
+
+size_t bm_arena_trim(struct bm_arena *arena)
+{
+    size_t purged = 0;
+    bm_remote_sweep(arena);
+    bm_remote_recycle_listed(arena);
+    bm_arena_shed(arena);
+    for (unsigned bucket = 0; bucket < BM_BUCKETS; bucket++)
+        for (struct bm_tree *tree = arena->buckets[bucket]; tree != NULL; tree = tree->next)
+            purged += bm_tree_purge(tree, arena->source);
+    return purged;
+}
+
+void bm_arena_destroy(struct bm_arena *arena)
+{
+    bm_assert(arena->slabs_live == 0 && arena->trees == 1);
+    arena->source->release(arena->source, bm_chunk_of(arena));
+}

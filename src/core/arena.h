@@ -1,0 +1,175 @@
+/*
+ * arena: one thread's heap, a set of trees and a cursor per size class.
+ *
+ * Who may touch what. The owner is the thread the arena belongs to (for an idle arena, whoever
+ * holds its gate). Its fast paths take no lock, so they may touch only what nobody else
+ * changes: cursors, credits, kept page blocks, and the own words of slabs, which others read.
+ * Everything else (trees, lists, states of slabs) changes only under the gate, a mutex that
+ * the owner takes in slow paths and others take to act for an owner that sleeps: release
+ * slabs that are wholly free, purge, count, fork.
+ *
+ * A slab that is not current gets no new live slot without the gate; so once another thread,
+ * holding the gate, sees all of its slots free, they stay free.
+ *
+ * Lock order: gate, then the system-memory lock (behind the chunk source).
+ */
+#ifndef BM_CORE_ARENA_H
+#define BM_CORE_ARENA_H
+
+#include "base/attributes.h"
+#include "base/mutex.h"
+#include "core/chunk.h"
+#include "core/size_class.h"
+#include "core/slab.h"
+#include "core/tree.h"
+
+enum {
+    BM_OWN_CHUNKS = 64,
+    BM_KEPT_PAGE_BLOCKS = 8,
+    BM_SWEEP_AFTER = 32, /* completed slabs, in the arena of a thread that may be asleep */
+    /* Trees by the order of their largest free block; then those with no room, those empty. */
+    BM_BUCKET_FULL = BM_BUDDY_MAX_DEPTH + 1,
+    BM_BUCKET_EMPTY,
+    BM_BUCKETS,
+};
+
+/* Where the next slot of a size class comes from: the current word of the current slab. */
+struct bm_cursor {
+    _Atomic uint64_t *word; /* never NULL: a class without a slab points at a zero word */
+    char *base;             /* the word's first slot */
+    size_t slot_bytes;
+    struct bm_slab *slab; /* NULL: none */
+};
+
+/* A page block that stays current, so that freeing and taking it again needs no gate. */
+struct bm_kept {
+    struct bm_tree *tree; /* NULL: none */
+    struct bm_slab *slab;
+    unsigned leaves;
+};
+
+struct bm_arena {
+    struct bm_cursor cursors[BM_SIZE_CLASSES]; /* owner thread; first: see bm_cursor_offsets */
+    /* Chunks known to be this arena's, by the low bits of their number; what is not found here
+     * takes the slow path. The owner adds, whoever releases a tree removes. */
+    _Atomic(struct bm_tree *) own_chunks[BM_OWN_CHUNKS];
+    struct bm_slab *listed[BM_SIZE_CLASSES];  /* slabs to take slots from next; gate */
+    struct bm_kept kept[BM_KEPT_PAGE_BLOCKS]; /* owner thread, under the gate */
+    struct bm_tree *buckets[BM_BUCKETS];      /* gate */
+    uint32_t open_buckets;                    /* bit o: buckets[o] has a tree; gate */
+    unsigned kept_leaves;                     /* sum over kept; gate */
+    size_t slabs_live;                        /* gate */
+    size_t trees;                             /* gate */
+    struct bm_chunk_source *source;           /* constant after init */
+    struct bm_mutex gate;
+
+    /* The arena's place in the API layer's registry; system-memory lock. */
+    struct bm_arena *next;
+    struct bm_arena *previous;
+    unsigned pins;
+    bool is_idle;
+    bool is_locked_for_fork;
+
+    /* Words with remote bits, and slabs that they completed since the last merge: atomic. */
+    _Alignas(64) _Atomic(struct bm_remote *) pending;
+    _Atomic uint32_t completed;
+    _Atomic uint32_t sweep_after; /* so many completed slabs ask for a sweep */
+};
+
+_Static_assert(sizeof(struct bm_cursor) == BM_CURSOR_BYTES, "bm_cursor_offsets is scaled by it");
+_Static_assert(sizeof(struct bm_arena) <= BM_LEAF_BYTES, "an arena is one leaf of its first tree");
+
+/* A cursor of no slab points here; never written. */
+extern _Atomic uint64_t bm_no_slots;
+
+/* An empty entry of own_chunks. Not NULL: addresses below the first chunk map to that. */
+#define BM_NO_TREE ((struct bm_tree *)1)
+
+/* Makes an arena in the first tree it owns. NULL: no memory. */
+struct bm_arena *bm_arena_create(struct bm_chunk_source *source);
+
+/* Lets go of all that is current, merges what others freed, and gives back what is empty: the
+ * owner's last act, and fork's child's for owners that are gone. The gate is held. */
+void bm_arena_retire(struct bm_arena *arena);
+
+/* Gives the last tree back, the arena with it. No slab is live, nobody else knows the arena. */
+void bm_arena_destroy(struct bm_arena *arena);
+
+/* Slow paths of the owner. Each takes the gate itself. NULL: no memory. */
+void *bm_arena_refill(struct bm_arena *arena, unsigned size_class);
+void bm_arena_free_slow(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab *slab,
+                        unsigned slot);
+
+/* Decides by its bits what becomes of a slab: listed, unlisted, recycled. Gate. */
+void bm_arena_settle(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab *slab);
+
+/* Recycles a slab that has no live slot and is not current. Gate. */
+void bm_arena_recycle(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab *slab);
+
+/* Gives every empty tree back to the source. Gate; no pointer into a tree survives it. */
+void bm_arena_shed(struct bm_arena *arena);
+
+/* A slab or page block from the fullest tree that has room, else from a new one. Gate. */
+struct bm_slab *bm_arena_make_slab(struct bm_arena *arena, unsigned size_class);
+struct bm_slab *bm_arena_make_page_block(struct bm_arena *arena, unsigned leaves, unsigned order,
+                                         bool *is_zero);
+
+/* Puts a tree into the bucket that its largest free block asks for. Gate. */
+void bm_arena_file_tree(struct bm_arena *arena, struct bm_tree *tree);
+
+/* Gives back all that can be given without the owner: sweeps, recycles empty slabs, sheds empty
+ * trees and purges free pages. Bytes that went back to the system. Any thread, under the gate. */
+size_t bm_arena_trim(struct bm_arena *arena);
+
+/* Walks every invariant of the arena and its trees; aborts with the broken one. Gate. */
+void bm_arena_verify(struct bm_arena *arena);
+
+BM_INLINE _Atomic(struct bm_tree *) *bm_arena_own_chunk(struct bm_arena *arena,
+                                                        const struct bm_tree *tree)
+{
+    return &arena->own_chunks[((uintptr_t)tree >> BM_CHUNK_SHIFT) % BM_OWN_CHUNKS];
+}
+
+/* Takes the lowest free slot of a class's current word. False: there is none (or no slab). */
+BM_INLINE bool bm_arena_take(struct bm_cursor *cursor, void **block)
+{
+    uint64_t word = atomic_load_explicit(cursor->word, memory_order_relaxed);
+    if (bm_unlikely(word == 0))
+        return false;
+    atomic_store_explicit(cursor->word, word & (word - 1), memory_order_relaxed);
+    *block = cursor->base + bm_lowest_bit(word) * cursor->slot_bytes;
+    return true;
+}
+
+/*
+ * Frees a slot of the owner's arena. False: this block needs a closer look (bm_arena_free_slow
+ * and the checks before it); nothing was changed but the credit.
+ *
+ * The bit's store is the last touch of the slab and releases all that came before: another
+ * thread that sees it under the gate may recycle the slab at once.
+ */
+BM_INLINE bool bm_arena_free_fast(struct bm_arena *arena, void *block)
+{
+    struct bm_tree *tree = bm_tree_of(block);
+    _Atomic(struct bm_tree *) *own = bm_arena_own_chunk(arena, tree);
+    if (bm_unlikely(atomic_load_explicit(own, memory_order_relaxed) != tree))
+        return false;
+    if (bm_unlikely(atomic_load_explicit(&arena->pending, memory_order_relaxed) != NULL))
+        return false;
+    uint32_t offset = bm_tree_offset(tree, block);
+    struct bm_slab *slab = bm_tree_slab_at(tree, offset);
+    unsigned slot;
+    if (bm_unlikely(!bm_slab_find_slot(slab, offset, &slot)))
+        return false;
+    _Atomic uint64_t *word = &slab->free[slot / 64];
+    uint64_t bits = atomic_load_explicit(word, memory_order_relaxed);
+    uint64_t bit = UINT64_C(1) << (slot % 64);
+    if (bm_unlikely((bits & bit) != 0))
+        return false;
+    if (bm_unlikely(--slab->credit == 0))
+        return false;
+    atomic_store_explicit(word, bits | bit, memory_order_release);
+    return true;
+}
+
+#endif

@@ -1,0 +1,252 @@
+#include "core/huge.h"
+
+#include "base/bits.h"
+#include "base/message.h"
+#include "core/size_class.h"
+
+enum {
+    DEDICATED_CHUNKS = 32, /* from this many on a block has a reservation of its own */
+    KEPT_CHUNKS_MAX = 8,
+};
+
+/* A block and the header in front of it: what to ask for. */
+struct layout {
+    size_t lead_chunks; /* chunks in front of the aligned one: 1 for large alignments */
+    size_t offset;      /* of the block in the chunk after those */
+    size_t chunks;
+    size_t alignment; /* of the chunk after the lead */
+};
+
+void bm_huge_init(struct bm_huge_heap *heap, struct bm_regions *regions)
+{
+    heap->regions = regions;
+}
+
+static size_t pages_of(const struct bm_huge_heap *heap, size_t bytes)
+{
+    return bm_round_up(bytes, heap->regions->backend->page_bytes);
+}
+
+/* False: the sum does not fit an address. */
+static bool lay_out(const struct bm_huge_heap *heap, size_t bytes, size_t alignment,
+                    struct layout *layout)
+{
+    if (bytes > PTRDIFF_MAX - 2 * BM_CHUNK_BYTES || alignment > PTRDIFF_MAX / 2)
+        return false;
+    layout->lead_chunks = alignment >= BM_CHUNK_BYTES ? 1 : 0;
+    layout->offset = 0;
+    if (layout->lead_chunks == 0) {
+        size_t page_bytes = heap->regions->backend->page_bytes;
+        layout->offset = alignment > page_bytes ? alignment : page_bytes;
+    }
+    layout->alignment = alignment >= BM_CHUNK_BYTES ? alignment : BM_CHUNK_BYTES;
+    layout->chunks = layout->lead_chunks +
+                     bm_round_up(layout->offset + bytes, BM_CHUNK_BYTES) / BM_CHUNK_BYTES;
+    return layout->chunks <= PTRDIFF_MAX / BM_CHUNK_BYTES - layout->alignment / BM_CHUNK_BYTES;
+}
+
+static bool wants_reservation(const struct bm_huge_heap *heap, const struct layout *layout)
+{
+    size_t chunks = layout->chunks + layout->alignment / BM_CHUNK_BYTES - 1;
+    if (chunks > BM_BUDDY_MAX_LEAVES)
+        return true;
+    /* Without remap the backend can rarely take a reservation back: better keep its chunks. */
+    return heap->regions->backend->remap != NULL && layout->chunks >= DEDICATED_CHUNKS;
+}
+
+/* A reservation of its own: with a lead, the whole alignment lies in front of the block, and
+ * only the last chunk of that is used. */
+static char *reserve_dedicated(struct bm_huge_heap *heap, const struct layout *layout,
+                               char **reservation, size_t *reserved_bytes)
+{
+    struct bm_backend *backend = heap->regions->backend;
+    size_t lead_bytes = layout->lead_chunks == 0 ? 0 : layout->alignment;
+    size_t used_bytes = layout->chunks * BM_CHUNK_BYTES;
+    *reserved_bytes = used_bytes + lead_bytes - layout->lead_chunks * BM_CHUNK_BYTES;
+    *reservation = backend->reserve(backend, *reserved_bytes, layout->alignment);
+    if (*reservation == NULL)
+        return NULL;
+    char *first = *reservation + *reserved_bytes - used_bytes;
+    if (backend->commit(backend, first, used_bytes))
+        return first;
+    (void)backend->release(backend, *reservation, *reserved_bytes);
+    return NULL;
+}
+
+static void link_huge(struct bm_huge_heap *heap, struct bm_huge *huge)
+{
+    huge->previous = NULL;
+    huge->next = heap->first;
+    if (huge->next != NULL)
+        huge->next->previous = huge;
+    heap->first = huge;
+}
+
+static void unlink_huge(struct bm_huge_heap *heap, struct bm_huge *huge)
+{
+    if (huge->next != NULL)
+        huge->next->previous = huge->previous;
+    if (huge->previous != NULL)
+        huge->previous->next = huge->next;
+    else
+        heap->first = huge->next;
+}
+
+struct bm_huge *bm_huge_allocate(struct bm_huge_heap *heap, size_t bytes, size_t alignment,
+                                 bool *is_zero)
+{
+    struct layout layout;
+    if (!lay_out(heap, bytes, alignment, &layout))
+        return NULL;
+    bool is_dedicated = wants_reservation(heap, &layout);
+    char *reservation;
+    size_t reserved_bytes = layout.chunks * BM_CHUNK_BYTES;
+    char *first;
+    if (is_dedicated) {
+        first = reserve_dedicated(heap, &layout, &reservation, &reserved_bytes);
+        *is_zero = true;
+    } else {
+        first = bm_regions_acquire(heap->regions, layout.chunks, layout.lead_chunks,
+                                   layout.alignment, is_zero);
+        reservation = first;
+    }
+    if (first == NULL)
+        return NULL;
+    struct bm_huge *huge = (struct bm_huge *)first;
+    huge->chunk.kind = BM_CHUNK_HUGE;
+    huge->user = first + layout.lead_chunks * BM_CHUNK_BYTES + layout.offset;
+    huge->run = reservation;
+    huge->run_bytes = reserved_bytes;
+    huge->is_dedicated = is_dedicated;
+    huge->is_kept_size = !is_dedicated && layout.chunks <= KEPT_CHUNKS_MAX;
+    atomic_store_explicit(&huge->bytes, pages_of(heap, bytes), memory_order_relaxed);
+    atomic_store_explicit(&huge->state, BM_HUGE_LIVE, memory_order_relaxed);
+    if (is_dedicated)
+        heap->dedicated_bytes += reserved_bytes;
+    link_huge(heap, huge);
+    bm_chunk_map_set(&heap->regions->map, &huge->chunk, true);
+    return huge;
+}
+
+void bm_huge_release(struct bm_huge_heap *heap, struct bm_huge *huge)
+{
+    struct bm_backend *backend = heap->regions->backend;
+    char *run = huge->run;
+    size_t run_bytes = huge->run_bytes;
+    bool is_dedicated = huge->is_dedicated;
+    unlink_huge(heap, huge);
+    bm_chunk_map_set(&heap->regions->map, &huge->chunk, false);
+    if (!is_dedicated) {
+        bm_regions_release(heap->regions, run, run_bytes / BM_CHUNK_BYTES);
+        return;
+    }
+    heap->dedicated_bytes -= run_bytes;
+    if (!backend->release(backend, run, run_bytes))
+        bm_regions_adopt(heap->regions, run, run_bytes / BM_CHUNK_BYTES);
+}
+
+/* Gives back what lies behind the new end: whole chunks to the regions, pages to the system. */
+static void shrink(struct bm_huge_heap *heap, struct bm_huge *huge, size_t bytes)
+{
+    struct bm_backend *backend = heap->regions->backend;
+    char *run_end = huge->run + huge->run_bytes;
+    char *end = huge->user + bytes;
+    char *chunks_end = (char *)bm_round_up((uintptr_t)end, BM_CHUNK_BYTES);
+    if (!huge->is_dedicated && chunks_end < run_end) {
+        bm_regions_release(heap->regions, chunks_end,
+                           (size_t)(run_end - chunks_end) / BM_CHUNK_BYTES);
+        huge->run_bytes = (size_t)(chunks_end - huge->run);
+        run_end = chunks_end;
+    }
+    if (end < run_end)
+        (void)backend->purge(backend, end, (size_t)(run_end - end));
+}
+
+static struct bm_huge *grow_dedicated(struct bm_huge_heap *heap, struct bm_huge *huge,
+                                      size_t bytes)
+{
+    struct bm_regions *regions = heap->regions;
+    struct bm_backend *backend = regions->backend;
+    /* A lead in front would be lost on the way, and the block's alignment with it. */
+    if (backend->remap == NULL || huge->run != (char *)huge)
+        return NULL;
+    size_t offset = (size_t)(huge->user - huge->run);
+    size_t new_bytes = bm_round_up(offset + bytes, BM_CHUNK_BYTES);
+    size_t old_bytes = huge->run_bytes;
+    bm_chunk_map_set(&regions->map, &huge->chunk, false);
+    unlink_huge(heap, huge);
+    char *run = backend->remap(backend, huge->run, old_bytes, new_bytes, BM_CHUNK_BYTES);
+    struct bm_huge *moved = run == NULL ? huge : (struct bm_huge *)run;
+    if (run != NULL) {
+        moved->run = run;
+        moved->user = run + offset;
+        moved->run_bytes = new_bytes;
+        heap->dedicated_bytes += new_bytes - old_bytes;
+    }
+    link_huge(heap, moved);
+    bm_chunk_map_set(&regions->map, &moved->chunk, true);
+    return run == NULL ? NULL : moved;
+}
+
+struct bm_huge *bm_huge_resize(struct bm_huge_heap *heap, struct bm_huge *huge, size_t bytes)
+{
+    if (bytes > PTRDIFF_MAX - 2 * BM_CHUNK_BYTES)
+        return NULL;
+    size_t rounded = pages_of(heap, bytes);
+    if (rounded < atomic_load_explicit(&huge->bytes, memory_order_relaxed)) {
+        shrink(heap, huge, rounded);
+    } else if (rounded > bm_huge_capacity(huge)) {
+        if (huge->is_dedicated) {
+            huge = grow_dedicated(heap, huge, rounded);
+            if (huge == NULL)
+                return NULL;
+        } else {
+            char *run_end = huge->run + huge->run_bytes;
+            size_t more = bm_round_up(rounded - bm_huge_capacity(huge), BM_CHUNK_BYTES);
+            if (!bm_regions_claim(heap->regions, run_end, more / BM_CHUNK_BYTES))
+                return NULL;
+            huge->run_bytes += more;
+            huge->is_kept_size = huge->run_bytes <= KEPT_CHUNKS_MAX * BM_CHUNK_BYTES;
+        }
+    }
+    atomic_store_explicit(&huge->bytes, rounded, memory_order_relaxed);
+    return huge;
+}
+
+void bm_huge_mark_free(struct bm_huge *huge, void *block)
+{
+    size_t bytes = atomic_load_explicit(&huge->bytes, memory_order_relaxed);
+    if (bm_unlikely(block != huge->user))
+        bm_misuse("invalid free", block, bytes);
+    if (bm_unlikely(atomic_exchange_explicit(&huge->state, BM_HUGE_FREE, memory_order_acq_rel) !=
+                    BM_HUGE_LIVE))
+        bm_misuse("double free", block, bytes);
+}
+
+struct bm_huge *bm_huge_keep(struct bm_huge_heap *heap, struct bm_huge *huge)
+{
+    if (!huge->is_kept_size)
+        return huge;
+    return atomic_exchange_explicit(&heap->kept, huge, memory_order_acq_rel);
+}
+
+struct bm_huge *bm_huge_take_kept(struct bm_huge_heap *heap, size_t bytes, struct bm_huge **evicted)
+{
+    *evicted = NULL;
+    if (atomic_load_explicit(&heap->kept, memory_order_relaxed) == NULL)
+        return NULL;
+    struct bm_huge *huge = atomic_exchange_explicit(&heap->kept, NULL, memory_order_acq_rel);
+    if (huge == NULL)
+        return NULL;
+    size_t capacity = bm_huge_capacity(huge);
+    if (bytes <= capacity && capacity / 2 <= bytes) {
+        atomic_store_explicit(&huge->bytes, pages_of(heap, bytes), memory_order_relaxed);
+        atomic_store_explicit(&huge->state, BM_HUGE_LIVE, memory_order_release);
+        return huge;
+    }
+    struct bm_huge *none = NULL;
+    if (!atomic_compare_exchange_strong_explicit(&heap->kept, &none, huge, memory_order_acq_rel,
+                                                 memory_order_relaxed))
+        *evicted = huge;
+    return NULL;
+}

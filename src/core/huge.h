@@ -1,0 +1,81 @@
+/*
+ * huge block: a block above half a chunk; a run of whole chunks with a header in front.
+ *
+ * The header lies in the chunk before the block's first byte (chunk.h), so a huge block is
+ * found from its address as any other. Blocks up to a few dozen chunks come from the regions;
+ * larger ones have a reservation of their own, which goes back to the system when they are
+ * freed and may move when they grow, page tables and all.
+ *
+ * One freed block is kept as it is, header, pages and all, in a slot that threads exchange
+ * without a lock: a large buffer that comes and goes costs no system call and no page fault.
+ *
+ * The list of huge blocks changes under the system-memory lock; `state` and `bytes` are atomic,
+ * so that the kept block can change hands without it.
+ */
+#ifndef BM_CORE_HUGE_H
+#define BM_CORE_HUGE_H
+
+#include "core/chunk.h"
+#include "core/region.h"
+
+enum bm_huge_state {
+    BM_HUGE_LIVE = 1,
+    BM_HUGE_FREE = 2, /* kept, or about to be released */
+};
+
+struct bm_huge {
+    struct bm_chunk chunk;
+    _Atomic uint32_t state; /* enum bm_huge_state */
+    _Atomic size_t bytes;   /* usable; a multiple of the OS page, but not above the capacity */
+    char *user;             /* the block */
+    char *run;              /* start of the chunks, or of the reservation */
+    size_t run_bytes;
+    bool is_dedicated; /* a reservation of its own */
+    bool is_kept_size; /* small enough to be kept */
+    struct bm_huge *next;
+    struct bm_huge *previous;
+};
+
+struct bm_huge_heap {
+    struct bm_regions *regions;
+    struct bm_huge *first;         /* all huge blocks, live and kept */
+    size_t dedicated_bytes;        /* reserved outside the regions */
+    _Atomic(struct bm_huge *) kept; /* no lock */
+};
+
+void bm_huge_init(struct bm_huge_heap *heap, struct bm_regions *regions);
+
+/* Bytes from a huge block's start to the end of its chunks: what it can grow to in place. */
+static inline size_t bm_huge_capacity(const struct bm_huge *huge)
+{
+    return (size_t)(huge->run + huge->run_bytes - huge->user);
+}
+
+/* A block of `bytes` at a multiple of `alignment` (a power of two). *is_zero: whether it reads as
+ * zero. NULL: no memory. System-memory lock. */
+struct bm_huge *bm_huge_allocate(struct bm_huge_heap *heap, size_t bytes, size_t alignment,
+                                 bool *is_zero);
+
+/* Gives a block's memory back; its state is BM_HUGE_FREE already. System-memory lock. */
+void bm_huge_release(struct bm_huge_heap *heap, struct bm_huge *huge);
+
+/* Resizes a live block in place, or moves it with its page tables; the header's new place, or
+ * NULL: unchanged. System-memory lock. */
+struct bm_huge *bm_huge_resize(struct bm_huge_heap *heap, struct bm_huge *huge, size_t bytes);
+
+/* Marks a block free, or aborts when `block` is not its start or it is free already. No lock. */
+void bm_huge_mark_free(struct bm_huge *huge, void *block);
+
+/* Keeps a block that is marked free, in place of the one kept so far, which is returned and has
+ * to be released (NULL: none). No lock. */
+struct bm_huge *bm_huge_keep(struct bm_huge_heap *heap, struct bm_huge *huge);
+
+/* The kept block if it fits `bytes` without wasting as much again; live from now on. A block
+ * that does not fit and cannot be put back is stored in *evicted and has to be released. NULL:
+ * none. No lock. */
+struct bm_huge *bm_huge_take_kept(struct bm_huge_heap *heap, size_t bytes,
+                                  struct bm_huge **evicted);
+
+void bm_huge_verify(const struct bm_huge_heap *heap);
+
+#endif

@@ -1,0 +1,282 @@
+#include "core/region.h"
+
+#include "base/message.h"
+
+enum {
+    /* Free chunks that may stay dirty: this many, and one for each eight in use. */
+    DIRTY_CHUNKS_MIN = 8,
+    DIRTY_CHUNKS_SHARE = 8,
+};
+
+void bm_regions_init(struct bm_regions *regions, struct bm_backend *backend)
+{
+    regions->backend = backend;
+    regions->next_chunks = BM_REGION_FIRST_CHUNKS;
+}
+
+static char *chunk_address(const struct bm_region *region, unsigned chunk)
+{
+    return region->base + (size_t)chunk * BM_CHUNK_BYTES;
+}
+
+static bool chunk_is_dirty(const struct bm_region *region, unsigned chunk)
+{
+    return region->dirty[chunk / 64] >> (chunk % 64) & 1;
+}
+
+static void set_dirty(struct bm_region *region, unsigned chunk, bool is_dirty)
+{
+    uint64_t bit = UINT64_C(1) << (chunk % 64);
+    if (is_dirty)
+        region->dirty[chunk / 64] |= bit;
+    else
+        region->dirty[chunk / 64] &= ~bit;
+}
+
+static struct bm_region *region_of(struct bm_regions *regions, const void *address)
+{
+    for (unsigned index = 0; index < regions->count; index++) {
+        struct bm_region *region = &regions->region[index];
+        if ((uintptr_t)address - (uintptr_t)region->base < region->chunks * BM_CHUNK_BYTES)
+            return region;
+    }
+    return NULL;
+}
+
+static unsigned chunk_number(const struct bm_region *region, const void *address)
+{
+    return (unsigned)(((uintptr_t)address - (uintptr_t)region->base) >> BM_CHUNK_SHIFT);
+}
+
+/* Raises the frontier so that the run is committed. */
+static bool commit_up_to(struct bm_regions *regions, struct bm_region *region, unsigned end)
+{
+    if (end <= region->committed)
+        return true;
+    struct bm_backend *backend = regions->backend;
+    if (!backend->commit(backend, chunk_address(region, region->committed),
+                         (size_t)(end - region->committed) * BM_CHUNK_BYTES))
+        return false;
+    region->committed = end;
+    return true;
+}
+
+/* The run is in use from now on: whether all of it was clean. */
+static bool take_run(struct bm_regions *regions, struct bm_region *region, unsigned first,
+                     unsigned chunks)
+{
+    bool was_clean = true;
+    for (unsigned chunk = first; chunk < first + chunks; chunk++)
+        if (chunk_is_dirty(region, chunk)) {
+            was_clean = false;
+            regions->dirty_chunks--;
+            set_dirty(region, chunk, false);
+        }
+    regions->used_chunks += chunks;
+    return was_clean;
+}
+
+/* The chunks to skip from a node's start so that the chunk after `lead` is aligned. */
+static size_t skip_to_alignment(const char *start, size_t lead, size_t alignment)
+{
+    uintptr_t aligned = bm_round_up((uintptr_t)start + lead * BM_CHUNK_BYTES, alignment);
+    return (aligned - (uintptr_t)start) / BM_CHUNK_BYTES - lead;
+}
+
+/* A run in one region. With a large alignment, a run with room to shift in is taken first, and
+ * what lies around the aligned part is given back. */
+static void *acquire_in(struct bm_regions *regions, struct bm_region *region, size_t chunks,
+                        size_t lead, size_t alignment, bool *is_zero)
+{
+    size_t slack = alignment / BM_CHUNK_BYTES - 1;
+    size_t wanted = chunks + slack;
+    unsigned first;
+    if (wanted > BM_BUDDY_MAX_LEAVES ||
+        !bm_buddy_tree_allocate(&region->tree, bm_order_of((unsigned)wanted), (unsigned)wanted,
+                                &first))
+        return NULL;
+    size_t skip = skip_to_alignment(chunk_address(region, first), lead, alignment);
+    unsigned start = first + (unsigned)skip;
+    unsigned end = start + (unsigned)chunks;
+    bm_buddy_tree_release(&region->tree, first, start - first);
+    bm_buddy_tree_release(&region->tree, end, first + (unsigned)wanted - end);
+    if (!commit_up_to(regions, region, end)) {
+        bm_buddy_tree_release(&region->tree, start, (unsigned)chunks);
+        return NULL;
+    }
+    *is_zero = take_run(regions, region, start, (unsigned)chunks);
+    return chunk_address(region, start);
+}
+
+/* Appends a reservation to the last region if it begins where that one ends. */
+static bool extend_last(struct bm_regions *regions, char *base, unsigned chunks)
+{
+    if (regions->count == 0)
+        return false;
+    struct bm_region *last = &regions->region[regions->count - 1];
+    if (chunk_address(last, last->chunks) != base || last->chunks + chunks > BM_BUDDY_MAX_LEAVES)
+        return false;
+    bm_buddy_tree_release(&last->tree, last->chunks, chunks);
+    last->chunks += chunks;
+    return true;
+}
+
+static bool add_region(struct bm_regions *regions, char *base, unsigned chunks)
+{
+    if (extend_last(regions, base, chunks))
+        return true;
+    if (regions->count == BM_REGIONS_MAX)
+        return false;
+    struct bm_region *region = &regions->region[regions->count++];
+    region->base = base;
+    region->chunks = chunks;
+    region->committed = 0;
+    bm_buddy_tree_init(&region->tree, BM_BUDDY_MAX_DEPTH);
+    bm_buddy_tree_release(&region->tree, 0, chunks);
+    return true;
+}
+
+/* Reserves more address space, at least `chunks`. */
+static bool grow(struct bm_regions *regions, size_t chunks)
+{
+    struct bm_backend *backend = regions->backend;
+    if (chunks > BM_BUDDY_MAX_LEAVES)
+        return false;
+    size_t ask = regions->next_chunks;
+    if (ask > backend->reserve_limit / BM_CHUNK_BYTES)
+        ask = backend->reserve_limit / BM_CHUNK_BYTES;
+    if (ask < chunks)
+        ask = chunks;
+    char *base;
+    while ((base = backend->reserve(backend, ask * BM_CHUNK_BYTES, BM_CHUNK_BYTES)) == NULL) {
+        if (ask == chunks)
+            return false;
+        ask = ask / 2 < chunks ? chunks : ask / 2;
+    }
+    if (!add_region(regions, base, (unsigned)ask)) {
+        (void)backend->release(backend, base, ask * BM_CHUNK_BYTES);
+        return false;
+    }
+    regions->reserved_bytes += ask * BM_CHUNK_BYTES;
+    if (regions->next_chunks < BM_REGION_MOST_CHUNKS)
+        regions->next_chunks *= 2;
+    return true;
+}
+
+static void *acquire_anywhere(struct bm_regions *regions, size_t chunks, size_t lead,
+                              size_t alignment, bool *is_zero)
+{
+    for (unsigned index = 0; index < regions->count; index++) {
+        void *run =
+            acquire_in(regions, &regions->region[index], chunks, lead, alignment, is_zero);
+        if (run != NULL)
+            return run;
+    }
+    return NULL;
+}
+
+void *bm_regions_acquire(struct bm_regions *regions, size_t chunks, size_t lead, size_t alignment,
+                         bool *is_zero)
+{
+    void *run = acquire_anywhere(regions, chunks, lead, alignment, is_zero);
+    if (run != NULL)
+        return run;
+    /* A node of the size's order must fit into the new region, hence the power of two. */
+    size_t wanted = chunks + alignment / BM_CHUNK_BYTES - 1;
+    if (wanted > BM_BUDDY_MAX_LEAVES || !grow(regions, bm_power_of_two_above(wanted)))
+        return NULL;
+    return acquire_anywhere(regions, chunks, lead, alignment, is_zero);
+}
+
+bool bm_regions_claim(struct bm_regions *regions, void *address, size_t chunks)
+{
+    struct bm_region *region = region_of(regions, address);
+    if (region == NULL)
+        return false;
+    unsigned first = chunk_number(region, address);
+    if (chunks > region->chunks - first ||
+        !bm_buddy_tree_claim(&region->tree, first, (unsigned)chunks))
+        return false;
+    if (!commit_up_to(regions, region, first + (unsigned)chunks)) {
+        bm_buddy_tree_release(&region->tree, first, (unsigned)chunks);
+        return false;
+    }
+    (void)take_run(regions, region, first, (unsigned)chunks);
+    return true;
+}
+
+void bm_regions_release(struct bm_regions *regions, void *address, size_t chunks)
+{
+    struct bm_region *region = region_of(regions, address);
+    bm_assert(region != NULL);
+    unsigned first = chunk_number(region, address);
+    for (unsigned chunk = first; chunk < first + chunks; chunk++)
+        set_dirty(region, chunk, true);
+    bm_buddy_tree_release(&region->tree, first, (unsigned)chunks);
+    regions->dirty_chunks += chunks;
+    regions->used_chunks -= chunks;
+    size_t bound = DIRTY_CHUNKS_MIN + regions->used_chunks / DIRTY_CHUNKS_SHARE;
+    if (regions->dirty_chunks > bound)
+        (void)bm_regions_purge(regions, bound / 2);
+}
+
+/* Purges the dirty chunks in [first, end), from the end down, as runs. */
+static size_t purge_free_run(struct bm_regions *regions, struct bm_region *region, unsigned first,
+                             unsigned end, size_t keep)
+{
+    struct bm_backend *backend = regions->backend;
+    size_t purged = 0;
+    while (first < end && regions->dirty_chunks > keep) {
+        unsigned stop = end;
+        while (end > first && chunk_is_dirty(region, end - 1) &&
+               regions->dirty_chunks - (stop - end) > keep)
+            end--;
+        size_t bytes = (size_t)(stop - end) * BM_CHUNK_BYTES;
+        if (bytes == 0) {
+            end--;
+            continue;
+        }
+        if (!backend->purge(backend, chunk_address(region, end), bytes))
+            return purged;
+        for (unsigned chunk = end; chunk < stop; chunk++)
+            set_dirty(region, chunk, false);
+        regions->dirty_chunks -= stop - end;
+        purged += bytes;
+    }
+    return purged;
+}
+
+size_t bm_regions_purge(struct bm_regions *regions, size_t keep)
+{
+    size_t purged = 0;
+    for (unsigned index = regions->count; index-- > 0 && regions->dirty_chunks > keep;) {
+        struct bm_region *region = &regions->region[index];
+        unsigned first = 0;
+        unsigned chunks = 0;
+        while (bm_buddy_tree_next_free(&region->tree, first + chunks, &first, &chunks))
+            purged += purge_free_run(regions, region, first, first + chunks, keep);
+    }
+    return purged;
+}
+
+void bm_regions_adopt(struct bm_regions *regions, void *address, size_t chunks)
+{
+    char *base = address;
+    while (chunks > 0) {
+        size_t part = chunks < BM_BUDDY_MAX_LEAVES ? chunks : BM_BUDDY_MAX_LEAVES;
+        if (!add_region(regions, base, (unsigned)part))
+            return;
+        struct bm_region *region = region_of(regions, base);
+        unsigned first = chunk_number(region, base);
+        regions->reserved_bytes += part * BM_CHUNK_BYTES;
+        for (unsigned chunk = first; chunk < first + part; chunk++)
+            set_dirty(region, chunk, true);
+        /* Committed already, but the gap between the frontier and here may not be. */
+        if (!commit_up_to(regions, region, first + (unsigned)part))
+            return;
+        regions->dirty_chunks += part;
+        base += part * BM_CHUNK_BYTES;
+        chunks -= part;
+    }
+    (void)bm_regions_purge(regions, DIRTY_CHUNKS_MIN);
+}

@@ -1,0 +1,78 @@
+/*
+ * region: one reservation of address space, cut into chunks by a buddy tree.
+ *
+ * The first region has 64 MiB, each next one is twice as large as the last, up to 1 GiB; when
+ * the system refuses, half as much is asked for until the request itself no longer fits. A
+ * reservation that begins where the last region ends extends it instead of adding one.
+ *
+ * Chunks are committed from the region's start on, up to a frontier that only rises: a region
+ * is two mappings at most, the committed part and the rest, however the heap is used. Chunks
+ * that come back stay committed. They are kept dirty, ready for the next request, up to a
+ * bound; the rest is purged.
+ *
+ * Invariants (bm_regions_verify):
+ *   1. a chunk in use lies below the frontier;
+ *   2. a free chunk below the frontier whose dirty bit is clear, and every chunk above it,
+ *      reads as zero;
+ *   3. dirty_chunks is the number of free chunks whose dirty bit is set.
+ *
+ * Everything here is called with the system-memory lock held, but for the chunk map's readers.
+ */
+#ifndef BM_CORE_REGION_H
+#define BM_CORE_REGION_H
+
+#include "backend/backend.h"
+#include "core/buddy_tree.h"
+#include "core/chunk.h"
+
+enum {
+    BM_REGIONS_MAX = 4096,
+    BM_REGION_FIRST_CHUNKS = 16,
+    BM_REGION_MOST_CHUNKS = 256,
+};
+
+struct bm_region {
+    char *base;
+    unsigned chunks;            /* its size */
+    unsigned committed;         /* chunks below the frontier */
+    struct bm_buddy_tree tree;  /* leaves at and above `chunks` are never free */
+    uint64_t dirty[BM_BUDDY_MAX_LEAVES / 64];
+};
+
+struct bm_regions {
+    struct bm_backend *backend;
+    unsigned count;
+    unsigned next_chunks;  /* the size to ask for next */
+    size_t reserved_bytes; /* of all regions */
+    size_t used_chunks;
+    size_t dirty_chunks;
+    struct bm_region region[BM_REGIONS_MAX];
+    struct bm_chunk_map map;
+};
+
+/* All-zero memory is ready for init (the structs are large and mostly never touched). */
+void bm_regions_init(struct bm_regions *regions, struct bm_backend *backend);
+
+/* `chunks` adjacent chunks, committed; the one after the first `lead` of them at a multiple of
+ * `alignment` (a power of two, at least a chunk). *is_zero: all of it reads as zero. NULL: no
+ * memory, nothing changed. */
+void *bm_regions_acquire(struct bm_regions *regions, size_t chunks, size_t lead, size_t alignment,
+                         bool *is_zero);
+
+/* Takes exactly the `chunks` chunks at an address, to grow a run in place. False: not free. */
+BM_MUST_CHECK bool bm_regions_claim(struct bm_regions *regions, void *address, size_t chunks);
+
+/* Gives chunks back, whole runs or parts. */
+void bm_regions_release(struct bm_regions *regions, void *address, size_t chunks);
+
+/* Takes over a committed reservation that its user no longer needs and the backend would not
+ * take back; its chunks are free and dirty. */
+void bm_regions_adopt(struct bm_regions *regions, void *address, size_t chunks);
+
+/* Purges free chunks until at most `keep` dirty ones are left: bytes that went back. */
+size_t bm_regions_purge(struct bm_regions *regions, size_t keep);
+
+/* Walks every invariant; aborts with the broken one. */
+void bm_regions_verify(const struct bm_regions *regions);
+
+#endif

@@ -1,0 +1,196 @@
+#include "core/remote_free.h"
+
+#include "base/message.h"
+
+/* Marks a word that a sweep has popped, in the lowest bit of its link. */
+enum { POPPED = 1 };
+
+static struct bm_remote *without_mark(struct bm_remote *link)
+{
+    return (struct bm_remote *)((uintptr_t)link & ~(uintptr_t)POPPED);
+}
+
+static bool has_mark(struct bm_remote *link)
+{
+    return ((uintptr_t)link & POPPED) != 0;
+}
+
+static struct bm_remote *link_of(struct bm_remote *word)
+{
+    return atomic_load_explicit(&word->next, memory_order_relaxed);
+}
+
+static void push(struct bm_arena *arena, struct bm_remote *word)
+{
+    struct bm_remote *head = atomic_load_explicit(&arena->pending, memory_order_relaxed);
+    do
+        atomic_store_explicit(&word->next, head, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(&arena->pending, &head, word,
+                                                  memory_order_release, memory_order_relaxed));
+}
+
+static struct bm_remote *pop_all(struct bm_arena *arena)
+{
+    if (atomic_load_explicit(&arena->pending, memory_order_relaxed) == NULL)
+        return NULL;
+    return atomic_exchange_explicit(&arena->pending, NULL, memory_order_acquire);
+}
+
+/* The slab that a remote word belongs to, and the word's index in it. */
+static struct bm_slab *slab_of(struct bm_remote *word, unsigned *index)
+{
+    struct bm_tree *tree = bm_tree_of(word);
+    size_t position = (size_t)(word - &tree->remotes[0].word[0]);
+    *index = (unsigned)(position % BM_SLAB_WORDS);
+    return &tree->slabs[position / BM_SLAB_WORDS];
+}
+
+/* Whether all slots of a slab but those in word `except` are free by own and remote bits. */
+static bool others_are_free(struct bm_slab *slab, struct bm_remote_line *line, unsigned except)
+{
+    for (unsigned index = 0; index < BM_SLAB_WORDS; index++) {
+        uint64_t bits = atomic_load_explicit(&slab->free[index], memory_order_acquire) |
+                        atomic_load_explicit(&line->word[index].bits, memory_order_acquire);
+        if (index != except && bits != bm_slab_word_mask(slab, index))
+            return false;
+    }
+    return true;
+}
+
+/* A guess, made before the OR because nothing may be touched after it. */
+static bool will_complete(struct bm_slab *slab, struct bm_remote_line *line, unsigned index,
+                          uint64_t own, uint64_t bit)
+{
+    uint64_t bits = own | bit | atomic_load_explicit(&line->word[index].bits, memory_order_relaxed);
+    return bits == bm_slab_word_mask(slab, index) && others_are_free(slab, line, index);
+}
+
+bool bm_remote_free(struct bm_tree *tree, void *block)
+{
+    struct bm_arena *arena = tree->owner;
+    uint32_t offset = bm_tree_offset(tree, block);
+    struct bm_slab *slab = bm_tree_slab_at(tree, offset);
+    unsigned slot;
+    if (bm_unlikely(!bm_slab_find_slot(slab, offset, &slot)))
+        bm_misuse("invalid free", block, slab == tree->slabs ? 0 : bm_slab_slot_bytes(slab));
+    unsigned index = slot / 64;
+    uint64_t bit = UINT64_C(1) << (slot % 64);
+    uint64_t own = atomic_load_explicit(&slab->free[index], memory_order_acquire);
+    struct bm_remote_line *line = bm_tree_remote_line(tree, slab);
+    struct bm_remote *word = &line->word[index];
+    size_t slot_bytes = bm_slab_slot_bytes(slab);
+    if (bm_unlikely((own & bit) != 0))
+        bm_misuse("double free", block, slot_bytes);
+    bool wants_sweep = false;
+    if (bm_unlikely(will_complete(slab, line, index, own, bit))) {
+        uint32_t completed =
+            1 + atomic_fetch_add_explicit(&arena->completed, 1, memory_order_relaxed);
+        wants_sweep = completed >= atomic_load_explicit(&arena->sweep_after, memory_order_relaxed);
+    }
+    uint64_t before = atomic_fetch_or_explicit(&word->bits, bit, memory_order_acq_rel);
+    if (bm_unlikely((before & bit) != 0))
+        bm_misuse("double free", block, slot_bytes);
+    if (before == 0)
+        push(arena, word);
+    return wants_sweep;
+}
+
+static void merge_word(struct bm_arena *arena, struct bm_remote *word)
+{
+    unsigned index;
+    struct bm_slab *slab = slab_of(word, &index);
+    atomic_store_explicit(&word->next, NULL, memory_order_relaxed);
+    uint64_t bits = atomic_exchange_explicit(&word->bits, 0, memory_order_acq_rel);
+    uint64_t own = atomic_load_explicit(&slab->free[index], memory_order_relaxed);
+    struct bm_tree *tree = bm_tree_of(slab);
+    if (bm_unlikely((own & bits) != 0)) {
+        size_t slot = index * 64 + bm_lowest_bit(own & bits);
+        bm_misuse("double free", (char *)tree + slab->first_byte + slot * bm_slab_slot_bytes(slab),
+                  bm_slab_slot_bytes(slab));
+    }
+    atomic_store_explicit(&slab->free[index], own | bits, memory_order_release);
+    if (slab->credit != BM_CREDIT_ENDLESS)
+        slab->credit -= (int32_t)bm_count_bits(bits);
+    if (slab->credit <= 0)
+        bm_arena_settle(arena, tree, slab);
+}
+
+void bm_remote_merge(struct bm_arena *arena)
+{
+    struct bm_remote *word = pop_all(arena);
+    if (word == NULL)
+        return;
+    atomic_store_explicit(&arena->completed, 0, memory_order_relaxed);
+    while (word != NULL) {
+        /* The link is read first: once its bits are zero the word may be pushed again. */
+        struct bm_remote *next = link_of(word);
+        merge_word(arena, word);
+        word = next;
+    }
+}
+
+/* Whether every remote word of a slab that is not zero was popped by this sweep. */
+static bool all_popped(struct bm_remote_line *line)
+{
+    for (unsigned index = 0; index < BM_SLAB_WORDS; index++) {
+        struct bm_remote *word = &line->word[index];
+        if (atomic_load_explicit(&word->bits, memory_order_acquire) != 0 && !has_mark(link_of(word)))
+            return false;
+    }
+    return true;
+}
+
+static void recycle_on_behalf(struct bm_arena *arena, struct bm_slab *slab)
+{
+    struct bm_tree *tree = bm_tree_of(slab);
+    struct bm_remote_line *line = bm_tree_remote_line(tree, slab);
+    for (unsigned index = 0; index < BM_SLAB_WORDS; index++)
+        atomic_store_explicit(&line->word[index].bits, 0, memory_order_relaxed);
+    bm_arena_recycle(arena, tree, slab);
+}
+
+void bm_remote_sweep(struct bm_arena *arena)
+{
+    struct bm_remote *popped = pop_all(arena);
+    atomic_store_explicit(&arena->completed, 0, memory_order_relaxed);
+    for (struct bm_remote *word = popped; word != NULL;) {
+        struct bm_remote *next = link_of(word);
+        atomic_store_explicit(&word->next, (struct bm_remote *)((uintptr_t)next | POPPED),
+                              memory_order_relaxed);
+        word = next;
+    }
+    /* Empty trees are shed by the caller, so the list stays readable while slabs go. */
+    for (struct bm_remote *word = popped; word != NULL;) {
+        struct bm_remote *next = without_mark(link_of(word));
+        unsigned index;
+        struct bm_slab *slab = slab_of(word, &index);
+        struct bm_remote_line *line = bm_tree_remote_line(bm_tree_of(slab), slab);
+        bool was_recycled = atomic_load_explicit(&word->bits, memory_order_relaxed) == 0;
+        if (!was_recycled && slab->state != BM_SLAB_CURRENT && all_popped(line) &&
+            others_are_free(slab, line, BM_SLAB_WORDS)) {
+            recycle_on_behalf(arena, slab);
+            was_recycled = true;
+        }
+        if (was_recycled)
+            atomic_store_explicit(&word->next, NULL, memory_order_relaxed);
+        else
+            push(arena, word);
+        word = next;
+    }
+}
+
+void bm_remote_recycle_listed(struct bm_arena *arena)
+{
+    for (unsigned size_class = 0; size_class < BM_SIZE_CLASSES; size_class++) {
+        struct bm_slab *next;
+        for (struct bm_slab *slab = arena->listed[size_class]; slab != NULL; slab = next) {
+            next = slab->next;
+            unsigned free = 0;
+            for (unsigned index = 0; index < BM_SLAB_WORDS; index++)
+                free += bm_count_bits(
+                    atomic_load_explicit(&slab->free[index], memory_order_acquire));
+            if (free == bm_slab_slots(slab))
+                bm_arena_recycle(arena, bm_tree_of(slab), slab);
+        }
+    }
+}

@@ -1,0 +1,53 @@
+/*
+ * size class: the sizes that slots come in.
+ *
+ * Steps of 16 bytes up to 128, then 8 classes per doubling up to 32 KiB: a request wastes 11 %
+ * of its slot at most. Every slot size is a multiple of 16.
+ *
+ * A slab's slots end where its last leaf ends; what does not divide evenly (the lead, less
+ * than one slot) lies in front of the first slot. An address is a slot's start if and only if
+ * its distance from the first slot, times the class's reciprocal, has a low half smaller than
+ * the reciprocal; the high half is then the slot's index. That holds for every distance in
+ * the slab, the lead included, and is checked for all of them in tests/unit.
+ */
+#ifndef BM_CORE_SIZE_CLASS_H
+#define BM_CORE_SIZE_CLASS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    BM_LEAF_SHIFT = 12,
+    BM_LEAF_BYTES = 1 << BM_LEAF_SHIFT,
+    BM_QUANTUM = 16,
+    BM_SMALL_MAX = 32 * 1024, /* the largest slot, bytes */
+    BM_SIZE_CLASSES = 72,
+    BM_PAGE_CLASS = BM_SIZE_CLASSES, /* a slab of one slot: a page block, its size in leaves */
+    BM_PAGE_BLOCK_MAX = 512 * BM_LEAF_BYTES, /* the largest page block: half a chunk, bytes */
+    BM_MAX_SLOTS = 256,
+    BM_CURSOR_BYTES = 32,
+};
+
+/* One slot of up to BM_PAGE_BLOCK_MAX bytes: the product of every distance in it fits 32 bits. */
+#define BM_PAGE_RECIPROCAL ((uint32_t)((UINT64_C(1) << 32) / BM_PAGE_BLOCK_MAX))
+
+struct bm_size_class {
+    uint32_t slot_bytes;
+    uint32_t reciprocal; /* 2^32 / slot_bytes, rounded up */
+    uint16_t slots;      /* in a slab */
+    uint16_t leaves;     /* of a slab */
+};
+
+extern const struct bm_size_class bm_size_classes[BM_SIZE_CLASSES];
+
+/* By size in quanta, rounded up: the offset of the class's cursor in an arena. Kept multiplied
+ * so that malloc needs no shift. */
+extern const uint16_t bm_cursor_offsets[BM_SMALL_MAX / BM_QUANTUM + 1];
+
+/* The class of a size in [0, BM_SMALL_MAX]. */
+static inline unsigned bm_class_of_size(size_t size)
+{
+    return bm_cursor_offsets[(size + BM_QUANTUM - 1) / BM_QUANTUM] / BM_CURSOR_BYTES;
+}
+
+#endif

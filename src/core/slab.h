@@ -1,0 +1,108 @@
+/*
+ * slab: one buddy block cut into equal slots of a size class; a bitmap says which are free.
+ *
+ * The bitmap is the only truth: a slot is free if and only if its bit is set. A page block is
+ * a slab of one slot, so every block below a chunk is found, checked and freed in one way.
+ *
+ * Invariants:
+ *   1. bits at and above the number of slots are never set;
+ *   2. a remote bit is set only for a slot whose own bit is not: live, and freed by a thread
+ *      that does not own the slab; merging clears it and sets the own bit;
+ *   3. a remote word that is not zero is on its arena's pending list, or on its way there; so a
+ *      slab whose own bits are all set has no word on that list, and may be recycled;
+ *   4. credit is a hint: the number of frees until the arena has to look at the slab again.
+ *      Only the owner thread reads it, and whatever it says, the bits decide.
+ */
+#ifndef BM_CORE_SLAB_H
+#define BM_CORE_SLAB_H
+
+#include "base/attributes.h"
+#include "base/bits.h"
+#include "core/size_class.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    BM_SLAB_WORDS = BM_MAX_SLOTS / 64,
+    BM_CREDIT_ENDLESS = INT32_MAX, /* a current slab's: the fast path never gives it up */
+};
+
+enum bm_slab_state {
+    BM_SLAB_VACANT,   /* the descriptor is on its tree's list of vacant ones */
+    BM_SLAB_CURRENT,  /* in a cursor, or a kept page block: the owner takes slots without gate */
+    BM_SLAB_UNLISTED, /* too full to be worth taking slots from */
+    BM_SLAB_LISTED,   /* in its class's list */
+};
+
+struct bm_slab {
+    _Atomic uint64_t free[BM_SLAB_WORDS]; /* stored by the owner thread only; read by any */
+    uint32_t first_byte;                  /* of slot 0, from the chunk's start; gate */
+    uint32_t reciprocal;                  /* of the slot size; gate */
+    int32_t credit;                       /* owner thread */
+    uint8_t size_class;                   /* gate */
+    uint8_t state;                        /* enum bm_slab_state; gate */
+    uint16_t leaves;                      /* gate */
+    struct bm_slab *next;                 /* class list or vacant list; gate */
+    struct bm_slab *previous;
+};
+
+/* The bits other threads set, and the links of the pending list: one line a slab. */
+struct bm_remote {
+    _Atomic uint64_t bits;
+    _Atomic(struct bm_remote *) next; /* whoever pushes the word; then who popped it */
+};
+
+struct bm_remote_line {
+    struct bm_remote word[BM_SLAB_WORDS];
+};
+
+_Static_assert(sizeof(struct bm_slab) == 64, "a descriptor is one cache line");
+_Static_assert(sizeof(struct bm_remote_line) == 64, "and so are its remote words");
+
+static inline size_t bm_slab_slot_bytes(const struct bm_slab *slab)
+{
+    return slab->size_class == BM_PAGE_CLASS ? (size_t)slab->leaves * BM_LEAF_BYTES
+                                             : bm_size_classes[slab->size_class].slot_bytes;
+}
+
+static inline unsigned bm_slab_slots(const struct bm_slab *slab)
+{
+    return slab->size_class == BM_PAGE_CLASS ? 1 : bm_size_classes[slab->size_class].slots;
+}
+
+/* The slab's first leaf; its slots end where its last leaf does. */
+static inline unsigned bm_slab_first_leaf(const struct bm_slab *slab)
+{
+    size_t end = slab->first_byte + bm_slab_slots(slab) * bm_slab_slot_bytes(slab);
+    return (unsigned)(end / BM_LEAF_BYTES) - slab->leaves;
+}
+
+/* The bits of word `index` that stand for slots. */
+static inline uint64_t bm_slab_word_mask(const struct bm_slab *slab, unsigned index)
+{
+    unsigned slots = bm_slab_slots(slab);
+    unsigned before = index * 64;
+    return slots <= before ? 0 : bm_low_mask(slots - before < 64 ? slots - before : 64);
+}
+
+/* The number of free slots by the owner's bits. */
+static inline unsigned bm_slab_count_free(struct bm_slab *slab)
+{
+    unsigned count = 0;
+    for (unsigned index = 0; index < BM_SLAB_WORDS; index++)
+        count += bm_count_bits(atomic_load_explicit(&slab->free[index], memory_order_relaxed));
+    return count;
+}
+
+/* Finds the slot at `offset` bytes from the chunk's start: false when no slot starts there. */
+BM_INLINE bool bm_slab_find_slot(const struct bm_slab *slab, uint32_t offset, unsigned *slot)
+{
+    uint64_t product = (uint64_t)(offset - slab->first_byte) * slab->reciprocal;
+    *slot = (unsigned)(product >> 32);
+    return (uint32_t)product < slab->reciprocal;
+}
+
+#endif

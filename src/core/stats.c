@@ -1,0 +1,67 @@
+#include "core/stats.h"
+
+/* Free slots of one slab: a slot whose remote bit is set is free as well. */
+static size_t count_free_slots(struct bm_tree *tree, struct bm_slab *slab)
+{
+    struct bm_remote_line *line = bm_tree_remote_line(tree, slab);
+    size_t free = 0;
+    for (unsigned index = 0; index < BM_SLAB_WORDS; index++)
+        free += bm_count_bits(
+            atomic_load_explicit(&slab->free[index], memory_order_relaxed) |
+            atomic_load_explicit(&line->word[index].bits, memory_order_relaxed));
+    return free;
+}
+
+static void count_slab(struct bm_tree *tree, struct bm_slab *slab, struct bm_arena_stats *stats)
+{
+    size_t slot_bytes = bm_slab_slot_bytes(slab);
+    size_t slots = bm_slab_slots(slab);
+    size_t free = count_free_slots(tree, slab);
+    stats->used_bytes += (slots - free) * slot_bytes;
+    stats->free_slots += free;
+    stats->free_slot_bytes += free * slot_bytes;
+    if (slab->size_class == BM_PAGE_CLASS)
+        stats->page_blocks += slots - free;
+    else
+        stats->slabs++;
+}
+
+static void count_tree(struct bm_tree *tree, struct bm_arena_stats *stats)
+{
+    stats->trees++;
+    stats->held_bytes += BM_CHUNK_BYTES;
+    stats->metadata_bytes += tree->header_leaves * (size_t)BM_LEAF_BYTES;
+    for (unsigned number = 1; number < tree->slabs_made; number++)
+        if (tree->slabs[number].state != BM_SLAB_VACANT)
+            count_slab(tree, &tree->slabs[number], stats);
+    for (unsigned order = 0; order <= BM_BUDDY_MAX_DEPTH; order++)
+        stats->free_runs += bm_buddy_tree_count_free(&tree->pages, order);
+    stats->free_run_bytes += (size_t)tree->pages.free_leaves * BM_LEAF_BYTES;
+    stats->purgeable_bytes += bm_tree_dirty_bytes(tree);
+}
+
+void bm_arena_count(struct bm_arena *arena, struct bm_arena_stats *stats)
+{
+    for (unsigned bucket = 0; bucket < BM_BUCKETS; bucket++)
+        for (struct bm_tree *tree = arena->buckets[bucket]; tree != NULL; tree = tree->next)
+            count_tree(tree, stats);
+}
+
+void bm_system_count(struct bm_huge_heap *heap, struct bm_system_stats *stats)
+{
+    size_t huge_chunks = 0;
+    for (const struct bm_huge *huge = heap->first; huge != NULL; huge = huge->next) {
+        if (!huge->is_dedicated)
+            huge_chunks += huge->run_bytes / BM_CHUNK_BYTES;
+        size_t bytes = atomic_load_explicit(&huge->bytes, memory_order_relaxed);
+        if (atomic_load_explicit(&huge->state, memory_order_relaxed) == BM_HUGE_LIVE) {
+            stats->huge_blocks++;
+            stats->huge_bytes += bytes;
+        } else {
+            stats->kept_bytes += bytes;
+        }
+    }
+    stats->reserved_bytes = heap->regions->reserved_bytes + heap->dedicated_bytes;
+    stats->tree_bytes = (heap->regions->used_chunks - huge_chunks) * BM_CHUNK_BYTES;
+    stats->free_dirty_bytes = heap->regions->dirty_chunks * BM_CHUNK_BYTES;
+}

@@ -1,0 +1,216 @@
+#include "core/tree.h"
+
+#include "base/message.h"
+
+#include <string.h>
+
+_Static_assert((int)BM_TREE_LEAVES == (int)BM_BUDDY_MAX_LEAVES, "a chunk's leaves fill one buddy tree");
+_Static_assert(offsetof(struct bm_tree, slabs) + 16 * sizeof(struct bm_slab) <= BM_LEAF_BYTES,
+               "a small heap's metadata is one page");
+_Static_assert(BM_PAGE_BLOCK_MAX <= BM_CHUNK_BYTES / 2, "the right half is always possible");
+
+static bool leaf_is_dirty(const struct bm_tree *tree, unsigned leaf)
+{
+    return tree->dirty[leaf / 64] >> (leaf % 64) & 1;
+}
+
+/* Marks leaves as written to; true when none of them was before. */
+static bool mark_dirty(struct bm_tree *tree, unsigned first, unsigned leaves)
+{
+    bool were_clean = true;
+    for (unsigned leaf = first; leaf < first + leaves;) {
+        unsigned in_word = 64 - leaf % 64;
+        unsigned count = first + leaves - leaf < in_word ? first + leaves - leaf : in_word;
+        uint64_t mask = bm_low_mask(count) << (leaf % 64);
+        were_clean = were_clean && (tree->dirty[leaf / 64] & mask) == 0;
+        tree->dirty[leaf / 64] |= mask;
+        leaf += count;
+    }
+    return were_clean;
+}
+
+static void mark_clean(struct bm_tree *tree, unsigned first, unsigned leaves)
+{
+    for (unsigned leaf = first; leaf < first + leaves; leaf++)
+        tree->dirty[leaf / 64] &= ~(UINT64_C(1) << (leaf % 64));
+}
+
+struct bm_tree *bm_tree_init(void *chunk, bool is_zero, struct bm_arena *owner,
+                             unsigned extra_leaves)
+{
+    struct bm_tree *tree = chunk;
+    if (!is_zero) {
+        /* Up to the descriptors; those and the remote lines are cleared as they are made. */
+        memset(tree, 0, offsetof(struct bm_tree, slabs) + sizeof(struct bm_slab));
+        memset(tree->dirty, 0xff, sizeof tree->dirty);
+    }
+    tree->chunk.kind = BM_CHUNK_TREE;
+    tree->owner = owner;
+    tree->slabs_made = 1;
+    tree->header_leaves = (uint16_t)(BM_TREE_HEADER_LEAVES + extra_leaves);
+    bm_buddy_tree_init(&tree->pages, BM_BUDDY_MAX_DEPTH);
+    bm_buddy_tree_release(&tree->pages, tree->header_leaves, BM_TREE_LEAVES - tree->header_leaves);
+    (void)mark_dirty(tree, 0, tree->header_leaves);
+    return tree;
+}
+
+int bm_tree_room(const struct bm_tree *tree)
+{
+    if (tree->vacant == NULL && tree->slabs_made == BM_TREE_SLABS)
+        return -1;
+    return bm_buddy_tree_largest_order(&tree->pages);
+}
+
+static struct bm_slab *take_descriptor(struct bm_tree *tree)
+{
+    struct bm_slab *slab = tree->vacant;
+    if (slab != NULL) {
+        tree->vacant = slab->next;
+        return slab;
+    }
+    slab = &tree->slabs[tree->slabs_made++];
+    /* A remote line of a chunk used before may hold anything. Looking is free where it is
+     * zero: reading an untouched page does not make it resident. */
+    struct bm_remote_line *line = bm_tree_remote_line(tree, slab);
+    for (unsigned index = 0; index < BM_SLAB_WORDS; index++) {
+        struct bm_remote *word = &line->word[index];
+        if (atomic_load_explicit(&word->bits, memory_order_relaxed) != 0)
+            atomic_store_explicit(&word->bits, 0, memory_order_relaxed);
+        if (atomic_load_explicit(&word->next, memory_order_relaxed) != NULL)
+            atomic_store_explicit(&word->next, NULL, memory_order_relaxed);
+    }
+    return slab;
+}
+
+static void assign_leaves(struct bm_tree *tree, unsigned first, unsigned leaves, unsigned number)
+{
+    for (unsigned leaf = first; leaf < first + leaves; leaf++)
+        tree->slab_of_leaf[leaf] = (uint16_t)number;
+}
+
+/* A descriptor and its leaves; the caller fills in class, slots and state. */
+static struct bm_slab *make(struct bm_tree *tree, unsigned leaves, unsigned order, unsigned *first,
+                            bool *is_zero)
+{
+    if (bm_tree_room(tree) < (int)order)
+        return NULL;
+    if (!bm_buddy_tree_allocate(&tree->pages, order, leaves, first))
+        return NULL;
+    struct bm_slab *slab = take_descriptor(tree);
+    *is_zero = mark_dirty(tree, *first, leaves);
+    assign_leaves(tree, *first, leaves, bm_tree_slab_number(tree, slab));
+    slab->leaves = (uint16_t)leaves;
+    slab->next = NULL;
+    slab->previous = NULL;
+    slab->state = BM_SLAB_UNLISTED;
+    tree->slabs_live++;
+    return slab;
+}
+
+static void set_free_bits(struct bm_slab *slab, bool is_free)
+{
+    for (unsigned index = 0; index < BM_SLAB_WORDS; index++)
+        atomic_store_explicit(&slab->free[index], is_free ? bm_slab_word_mask(slab, index) : 0,
+                              memory_order_relaxed);
+}
+
+struct bm_slab *bm_tree_make_slab(struct bm_tree *tree, unsigned size_class, bool *is_zero)
+{
+    const struct bm_size_class *class = &bm_size_classes[size_class];
+    unsigned first;
+    struct bm_slab *slab = make(tree, class->leaves, bm_order_of(class->leaves), &first, is_zero);
+    if (slab == NULL)
+        return NULL;
+    slab->size_class = (uint8_t)size_class;
+    slab->reciprocal = class->reciprocal;
+    slab->first_byte = (first + class->leaves) * BM_LEAF_BYTES - class->slots * class->slot_bytes;
+    slab->credit = BM_CREDIT_ENDLESS;
+    set_free_bits(slab, true);
+    return slab;
+}
+
+struct bm_slab *bm_tree_make_page_block(struct bm_tree *tree, unsigned leaves, unsigned order,
+                                        bool *is_zero)
+{
+    unsigned first;
+    struct bm_slab *slab = make(tree, leaves, order, &first, is_zero);
+    if (slab == NULL)
+        return NULL;
+    slab->size_class = BM_PAGE_CLASS;
+    slab->reciprocal = BM_PAGE_RECIPROCAL;
+    slab->first_byte = first * BM_LEAF_BYTES;
+    slab->credit = 1;
+    set_free_bits(slab, false);
+    return slab;
+}
+
+void bm_tree_recycle_slab(struct bm_tree *tree, struct bm_slab *slab)
+{
+    unsigned first = bm_slab_first_leaf(slab);
+    assign_leaves(tree, first, slab->leaves, 0);
+    bm_buddy_tree_release(&tree->pages, first, slab->leaves);
+    slab->state = BM_SLAB_VACANT;
+    slab->next = tree->vacant;
+    tree->vacant = slab;
+    tree->slabs_live--;
+}
+
+bool bm_tree_resize_page_block(struct bm_tree *tree, struct bm_slab *slab, unsigned leaves)
+{
+    unsigned first = bm_slab_first_leaf(slab);
+    unsigned number = bm_tree_slab_number(tree, slab);
+    if (leaves < slab->leaves) {
+        assign_leaves(tree, first + leaves, slab->leaves - leaves, 0);
+        bm_buddy_tree_release(&tree->pages, first + leaves, slab->leaves - leaves);
+    } else if (leaves > slab->leaves) {
+        unsigned more = leaves - slab->leaves;
+        if (!bm_buddy_tree_claim(&tree->pages, first + slab->leaves, more))
+            return false;
+        (void)mark_dirty(tree, first + slab->leaves, more);
+        assign_leaves(tree, first + slab->leaves, more, number);
+    }
+    slab->leaves = (uint16_t)leaves;
+    return true;
+}
+
+/* Purges the dirty leaves of one free run, by whole pages, as one call. */
+static size_t purge_run(struct bm_tree *tree, struct bm_chunk_source *source, unsigned first,
+                        unsigned leaves)
+{
+    unsigned leaves_per_page = (unsigned)(source->page_bytes / BM_LEAF_BYTES);
+    unsigned end = first + leaves;
+    while (first < end && !leaf_is_dirty(tree, first))
+        first++;
+    while (first < end && !leaf_is_dirty(tree, end - 1))
+        end--;
+    first = (first + leaves_per_page - 1) / leaves_per_page * leaves_per_page;
+    end = end / leaves_per_page * leaves_per_page;
+    if (first >= end)
+        return 0;
+    size_t bytes = (size_t)(end - first) * BM_LEAF_BYTES;
+    if (!source->purge(source, (char *)tree + (size_t)first * BM_LEAF_BYTES, bytes))
+        return 0;
+    mark_clean(tree, first, end - first);
+    return bytes;
+}
+
+size_t bm_tree_purge(struct bm_tree *tree, struct bm_chunk_source *source)
+{
+    size_t purged = 0;
+    unsigned first = 0;
+    unsigned leaves = 0;
+    while (bm_buddy_tree_next_free(&tree->pages, first + leaves, &first, &leaves))
+        purged += purge_run(tree, source, first, leaves);
+    return purged;
+}
+
+size_t bm_tree_dirty_bytes(const struct bm_tree *tree)
+{
+    size_t dirty = 0;
+    unsigned first = 0;
+    unsigned leaves = 0;
+    while (bm_buddy_tree_next_free(&tree->pages, first + leaves, &first, &leaves))
+        for (unsigned leaf = first; leaf < first + leaves; leaf++)
+            dirty += leaf_is_dirty(tree, leaf) ? BM_LEAF_BYTES : 0;
+    return dirty;
+}

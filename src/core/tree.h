@@ -1,0 +1,111 @@
+/*
+ * tree: one chunk, cut into pages by a buddy tree and owned by one arena.
+ *
+ * The chunk's header holds the buddy tree of its 1024 leaves, which slab each leaf belongs to,
+ * and the slab descriptors, numbered densely so that few pages of the header are touched.
+ * Number 0 is no slab: its descriptor has reciprocal 0, so bm_slab_find_slot fails for it.
+ * All metadata lies here, in front of the blocks; none lies between or inside them.
+ *
+ *     | header | slab | slab    |free|  page block  | free | slab |   free        |
+ *     leaf 0   17                                                             1024
+ *
+ * Invariants (bm_tree_verify):
+ *   1. slab_of_leaf[l] is n > 0 exactly for the leaves of slab n; free and header leaves are 0;
+ *   2. every leaf is in a free buddy block, in one slab, or in the header;
+ *   3. a free leaf whose dirty bit is clear reads as zero.
+ *
+ * Everything here changes under the owning arena's gate, except a slab's own words and credit
+ * (slab.h) and the remote words (remote_free.h).
+ */
+#ifndef BM_CORE_TREE_H
+#define BM_CORE_TREE_H
+
+#include "core/buddy_tree.h"
+#include "core/chunk.h"
+#include "core/slab.h"
+
+enum {
+    BM_TREE_LEAVES = 1 << (BM_CHUNK_SHIFT - BM_LEAF_SHIFT),
+    BM_TREE_SLABS = 512, /* descriptors, number 0 included */
+};
+
+struct bm_arena;
+
+struct bm_tree {
+    struct bm_chunk chunk;
+    uint16_t slabs_made;  /* numbers handed out so far, 0 included */
+    uint16_t slabs_live;  /* slabs in use */
+    uint16_t bucket;      /* the arena's list this tree hangs in */
+    uint16_t header_leaves;
+    struct bm_arena *owner; /* constant while the tree lives, but for fork's child */
+    struct bm_tree *next;   /* in the arena's bucket */
+    struct bm_tree *previous;
+    struct bm_slab *vacant; /* descriptors to use again */
+    struct bm_buddy_tree pages;
+    uint64_t dirty[BM_TREE_LEAVES / 64];
+    uint16_t slab_of_leaf[BM_TREE_LEAVES + 1]; /* the last one for a block's end address */
+    _Alignas(64) struct bm_slab slabs[BM_TREE_SLABS];
+    struct bm_remote_line remotes[BM_TREE_SLABS];
+};
+
+enum { BM_TREE_HEADER_LEAVES = (sizeof(struct bm_tree) + BM_LEAF_BYTES - 1) / BM_LEAF_BYTES };
+
+/* Makes a tree of a committed chunk; extra_leaves more leaves after the header are taken for
+ * the caller (an arena's own struct). */
+struct bm_tree *bm_tree_init(void *chunk, bool is_zero, struct bm_arena *owner,
+                             unsigned extra_leaves);
+
+BM_INLINE struct bm_tree *bm_tree_of(const void *block)
+{
+    return (struct bm_tree *)bm_chunk_of(block);
+}
+
+BM_INLINE uint32_t bm_tree_offset(const struct bm_tree *tree, const void *block)
+{
+    return (uint32_t)((uintptr_t)block - (uintptr_t)tree);
+}
+
+/* The slab that the leaf at an offset belongs to; descriptor 0 when it is no slab's. */
+BM_INLINE struct bm_slab *bm_tree_slab_at(struct bm_tree *tree, uint32_t offset)
+{
+    return &tree->slabs[tree->slab_of_leaf[offset >> BM_LEAF_SHIFT]];
+}
+
+static inline unsigned bm_tree_slab_number(const struct bm_tree *tree, const struct bm_slab *slab)
+{
+    return (unsigned)(slab - tree->slabs);
+}
+
+static inline struct bm_remote_line *bm_tree_remote_line(struct bm_tree *tree,
+                                                         const struct bm_slab *slab)
+{
+    return &tree->remotes[bm_tree_slab_number(tree, slab)];
+}
+
+/* The largest order a slab can be made of here, or -1: no leaf or no descriptor is left. */
+int bm_tree_room(const struct bm_tree *tree);
+
+/* Makes a slab of a class below BM_PAGE_CLASS, all slots free, or a page block of `leaves`
+ * leaves at a multiple of 2^order leaves, its one slot taken. *is_zero says whether all of it
+ * reads as zero. NULL when the tree has no room. */
+struct bm_slab *bm_tree_make_slab(struct bm_tree *tree, unsigned size_class, bool *is_zero);
+struct bm_slab *bm_tree_make_page_block(struct bm_tree *tree, unsigned leaves, unsigned order,
+                                        bool *is_zero);
+
+/* Gives a slab's leaves back; no slot of it is live and no remote word is pending. */
+void bm_tree_recycle_slab(struct bm_tree *tree, struct bm_slab *slab);
+
+/* Resizes a page block in place. False: the leaves that follow are not free. */
+BM_MUST_CHECK bool bm_tree_resize_page_block(struct bm_tree *tree, struct bm_slab *slab,
+                                             unsigned leaves);
+
+/* Gives the contents of free dirty leaves back to the system: bytes that went. */
+size_t bm_tree_purge(struct bm_tree *tree, struct bm_chunk_source *source);
+
+/* Bytes of free leaves that bm_tree_purge would look at. */
+size_t bm_tree_dirty_bytes(const struct bm_tree *tree);
+
+/* Walks every invariant of the tree, its buddy tree and its slabs; aborts with the broken one. */
+void bm_tree_verify(struct bm_tree *tree);
+
+#endif

@@ -1,0 +1,161 @@
+/*
+ * verify: walks whole structures and aborts at the first invariant that does not hold. Tests
+ * call it between steps; it allocates nothing. The numbers are those of the headers.
+ */
+#include "base/message.h"
+#include "core/arena.h"
+#include "core/huge.h"
+#include "core/region.h"
+
+#define REQUIRE(condition) \
+    ((condition) ? (void)0 : bm_assertion_failed(#condition, __FILE__, __LINE__))
+
+static void verify_slab(struct bm_tree *tree, struct bm_slab *slab)
+{
+    struct bm_remote_line *line = bm_tree_remote_line(tree, slab);
+    unsigned number = bm_tree_slab_number(tree, slab);
+    unsigned first = bm_slab_first_leaf(slab);
+    for (unsigned index = 0; index < BM_SLAB_WORDS; index++) {
+        uint64_t own = atomic_load_explicit(&slab->free[index], memory_order_relaxed);
+        uint64_t remote = atomic_load_explicit(&line->word[index].bits, memory_order_relaxed);
+        uint64_t mask = bm_slab_word_mask(slab, index);
+        REQUIRE((own & ~mask) == 0);    /* slab.h, 1 */
+        REQUIRE((remote & ~mask) == 0); /* slab.h, 1 */
+        REQUIRE((own & remote) == 0);   /* slab.h, 2 */
+    }
+    REQUIRE(slab->size_class <= BM_PAGE_CLASS);
+    REQUIRE(slab->leaves >= 1 && first >= tree->header_leaves);
+    REQUIRE(first + slab->leaves <= BM_TREE_LEAVES);
+    for (unsigned leaf = first; leaf < first + slab->leaves; leaf++) {
+        REQUIRE(tree->slab_of_leaf[leaf] == number);             /* tree.h, 1 */
+        REQUIRE((tree->dirty[leaf / 64] >> (leaf % 64) & 1) != 0); /* tree.h, 3 */
+    }
+}
+
+void bm_tree_verify(struct bm_tree *tree)
+{
+    unsigned live = 0;
+    unsigned leaves = tree->header_leaves;
+    unsigned assigned = 0;
+    REQUIRE(tree->chunk.kind == BM_CHUNK_TREE);
+    REQUIRE(tree->slabs_made >= 1 && tree->slabs_made <= BM_TREE_SLABS);
+    bm_buddy_tree_verify(&tree->pages);
+    for (unsigned number = 1; number < tree->slabs_made; number++) {
+        struct bm_slab *slab = &tree->slabs[number];
+        if (slab->state == BM_SLAB_VACANT)
+            continue;
+        verify_slab(tree, slab);
+        live++;
+        leaves += slab->leaves;
+    }
+    for (unsigned leaf = 0; leaf <= BM_TREE_LEAVES; leaf++)
+        assigned += tree->slab_of_leaf[leaf] != 0;
+    REQUIRE(live == tree->slabs_live);
+    REQUIRE(assigned + tree->header_leaves == leaves);               /* tree.h, 1 */
+    REQUIRE(leaves + tree->pages.free_leaves == BM_TREE_LEAVES);     /* tree.h, 2 */
+    REQUIRE(tree->slabs[0].reciprocal == 0);
+}
+
+static unsigned bucket_for(struct bm_arena *arena, struct bm_tree *tree)
+{
+    int room = bm_tree_room(tree);
+    if (tree->slabs_live == 0 && &tree->chunk != bm_chunk_of(arena))
+        return BM_BUCKET_EMPTY;
+    return room < 0 ? BM_BUCKET_FULL : (unsigned)room;
+}
+
+static void verify_lists(struct bm_arena *arena)
+{
+    for (unsigned size_class = 0; size_class < BM_SIZE_CLASSES; size_class++) {
+        struct bm_slab *previous = NULL;
+        for (struct bm_slab *slab = arena->listed[size_class]; slab != NULL; slab = slab->next) {
+            REQUIRE(slab->state == BM_SLAB_LISTED);
+            REQUIRE(slab->size_class == size_class);
+            REQUIRE(slab->previous == previous);
+            REQUIRE(bm_tree_of(slab)->owner == arena);
+            previous = slab;
+        }
+        const struct bm_cursor *cursor = &arena->cursors[size_class];
+        REQUIRE(cursor->word != NULL);
+        REQUIRE((cursor->slab == NULL) == (cursor->word == &bm_no_slots));
+        if (cursor->slab != NULL) {
+            REQUIRE(cursor->slab->state == BM_SLAB_CURRENT);
+            REQUIRE(cursor->slab->size_class == size_class);
+        }
+    }
+}
+
+static void verify_kept(struct bm_arena *arena)
+{
+    unsigned kept_leaves = 0;
+    for (unsigned index = 0; index < BM_KEPT_PAGE_BLOCKS; index++) {
+        const struct bm_kept *kept = &arena->kept[index];
+        if (kept->tree == NULL)
+            continue;
+        REQUIRE(kept->slab->state == BM_SLAB_CURRENT);
+        REQUIRE(kept->slab->size_class == BM_PAGE_CLASS);
+        REQUIRE(kept->slab->leaves == kept->leaves);
+        REQUIRE(bm_tree_of(kept->slab) == kept->tree);
+        kept_leaves += kept->leaves;
+    }
+    REQUIRE(kept_leaves == arena->kept_leaves);
+}
+
+void bm_arena_verify(struct bm_arena *arena)
+{
+    size_t trees = 0;
+    size_t slabs = 0;
+    REQUIRE(atomic_load_explicit(&bm_no_slots, memory_order_relaxed) == 0);
+    for (unsigned bucket = 0; bucket < BM_BUCKETS; bucket++) {
+        REQUIRE((arena->buckets[bucket] != NULL) == (arena->open_buckets >> bucket & 1));
+        for (struct bm_tree *tree = arena->buckets[bucket]; tree != NULL; tree = tree->next) {
+            REQUIRE(tree->owner == arena);
+            REQUIRE(tree->bucket == bucket && bucket_for(arena, tree) == bucket);
+            bm_tree_verify(tree);
+            trees++;
+            slabs += tree->slabs_live;
+        }
+    }
+    REQUIRE(trees == arena->trees);
+    REQUIRE(slabs == arena->slabs_live);
+    verify_lists(arena);
+    verify_kept(arena);
+}
+
+void bm_regions_verify(const struct bm_regions *regions)
+{
+    size_t dirty = 0;
+    size_t used = 0;
+    for (unsigned index = 0; index < regions->count; index++) {
+        const struct bm_region *region = &regions->region[index];
+        bm_buddy_tree_verify(&region->tree);
+        REQUIRE(region->committed <= region->chunks);
+        for (unsigned chunk = 0; chunk < region->chunks; chunk++) {
+            unsigned first = 0;
+            unsigned chunks = 0;
+            bool is_free = bm_buddy_tree_covers(&region->tree, chunk, &first, &chunks);
+            bool is_dirty = region->dirty[chunk / 64] >> (chunk % 64) & 1;
+            REQUIRE(is_free || chunk < region->committed); /* region.h, 1 */
+            REQUIRE(is_free || !is_dirty);
+            REQUIRE(!is_dirty || chunk < region->committed);
+            used += is_free ? 0 : 1;
+            dirty += is_dirty ? 1 : 0;
+        }
+    }
+    REQUIRE(dirty == regions->dirty_chunks); /* region.h, 3 */
+    REQUIRE(used == regions->used_chunks);
+}
+
+void bm_huge_verify(const struct bm_huge_heap *heap)
+{
+    const struct bm_huge *previous = NULL;
+    for (const struct bm_huge *huge = heap->first; huge != NULL; huge = huge->next) {
+        REQUIRE(huge->chunk.kind == BM_CHUNK_HUGE);
+        REQUIRE(huge->previous == previous);
+        REQUIRE(bm_chunk_of(huge->user) == &huge->chunk);
+        REQUIRE(bm_chunk_map_has(&heap->regions->map, &huge->chunk));
+        REQUIRE(atomic_load_explicit(&huge->bytes, memory_order_relaxed) <=
+                bm_huge_capacity(huge));
+        previous = huge;
+    }
+}

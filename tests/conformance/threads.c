@@ -1,0 +1,137 @@
+/* The functions called from several threads, on blocks of their own and of others. */
+#include "blocks.h"
+
+#include <buddymalloc/buddymalloc.h>
+#include <criterion/criterion.h>
+#include <pthread.h>
+
+enum { thread_count = 8, block_count = 400 };
+
+TestSuite(threads);
+
+static void *blocks[thread_count][block_count];
+
+static size_t size_of(size_t thread, size_t index)
+{
+    size_t small = (thread * 131 + index * 17) % 3000;
+
+    return index % 50 == 0 ? small * 100 : index % 199 == 0 ? small * 2000 : small;
+}
+
+static uint64_t seed_of(size_t thread, size_t index)
+{
+    return thread * block_count + index;
+}
+
+static void *fill_row(void *argument)
+{
+    size_t thread = (size_t)(uintptr_t)argument;
+
+    for (size_t i = 0; i < block_count; i++) {
+        blocks[thread][i] = buddymalloc_malloc(size_of(thread, i));
+        if (blocks[thread][i] == NULL)
+            return (void *)"malloc failed";
+        fill_pattern(blocks[thread][i], size_of(thread, i), seed_of(thread, i));
+    }
+    return NULL;
+}
+
+static void *free_row(void *argument)
+{
+    size_t thread = (size_t)(uintptr_t)argument;
+
+    for (size_t i = 0; i < block_count; i++) {
+        if (!has_pattern(blocks[thread][i], size_of(thread, i), seed_of(thread, i)))
+            return (void *)"contents lost";
+        if (i % 3 == 0) {
+            blocks[thread][i] = buddymalloc_realloc(blocks[thread][i], size_of(thread, i) + 99);
+            if (!has_pattern(blocks[thread][i], size_of(thread, i), seed_of(thread, i)))
+                return (void *)"contents lost by realloc";
+        }
+        buddymalloc_free(blocks[thread][i]);
+    }
+    return NULL;
+}
+
+/* Runs `work` in a thread for each row; rows are shifted by `shift` threads. */
+static void run_threads(void *(*work)(void *), size_t shift)
+{
+    pthread_t threads[thread_count];
+
+    for (size_t i = 0; i < thread_count; i++) {
+        void *row = (void *)(uintptr_t)((i + shift) % thread_count);
+        cr_assert_eq(pthread_create(&threads[i], NULL, work, row), 0);
+    }
+    for (size_t i = 0; i < thread_count; i++) {
+        void *complaint = NULL;
+        cr_assert_eq(pthread_join(threads[i], &complaint), 0);
+        cr_assert_null(complaint, "%s", (const char *)complaint);
+    }
+}
+
+Test(threads, blocks_outlive_their_thread)
+{
+    void *warm = buddymalloc_malloc(1);
+    struct buddymalloc_info before = buddymalloc_mallinfo2();
+
+    for (unsigned round = 0; round < 20; round++) {
+        run_threads(fill_row, 0);
+        run_threads(free_row, round % thread_count);
+    }
+    struct buddymalloc_info after = buddymalloc_mallinfo2();
+    cr_assert_eq(after.uordblks, before.uordblks);
+    cr_assert_eq(after.hblkhd, before.hblkhd);
+    buddymalloc_free(warm);
+}
+
+Test(threads, main_thread_frees_what_threads_left)
+{
+    void *warm = buddymalloc_malloc(1);
+    struct buddymalloc_info before = buddymalloc_mallinfo2();
+
+    run_threads(fill_row, 0);
+    size_t usable = 0;
+    size_t usable_huge = 0;
+    for (size_t row = 0; row < thread_count; row++) {
+        for (size_t i = 0; i < block_count; i++) {
+            size_t bytes = buddymalloc_malloc_usable_size(blocks[row][i]);
+            *(bytes > 2 * MIB ? &usable_huge : &usable) += bytes;
+        }
+    }
+    struct buddymalloc_info during = buddymalloc_mallinfo2();
+    size_t used = during.uordblks + during.hblkhd - before.uordblks - before.hblkhd;
+    cr_assert_geq(used, usable + usable_huge);
+    cr_assert_leq(used, usable + usable_huge + during.hblks * 4 * MIB);
+    for (size_t row = 0; row < thread_count; row++)
+        cr_assert_null(free_row((void *)(uintptr_t)row));
+    struct buddymalloc_info after = buddymalloc_mallinfo2();
+    cr_assert_eq(after.uordblks, before.uordblks);
+    cr_assert_eq(after.hblkhd, before.hblkhd);
+    buddymalloc_free(warm);
+}
+
+static void *live_shortly(void *argument)
+{
+    void *kept = buddymalloc_malloc(64 + (size_t)(uintptr_t)argument % 512);
+
+    for (size_t size = 1; size < 64 * KIB; size = size * 3 + 1)
+        buddymalloc_free(buddymalloc_malloc(size));
+    return kept;
+}
+
+Test(threads, memory_stays_flat_over_many_short_threads)
+{
+    size_t held_early = 0;
+    void *kept = NULL;
+
+    for (size_t i = 0; i < 3000; i++) {
+        pthread_t thread;
+        cr_assert_eq(pthread_create(&thread, NULL, live_shortly, (void *)(uintptr_t)i), 0);
+        cr_assert_eq(pthread_join(thread, &kept), 0);
+        cr_assert_not_null(kept);
+        buddymalloc_free(kept);
+        if (i == 100)
+            held_early = buddymalloc_mallinfo2().arena;
+    }
+    cr_assert_leq(buddymalloc_mallinfo2().arena, held_early + 8 * MIB);
+}

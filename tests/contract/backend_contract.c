@@ -1,0 +1,349 @@
+/* The contract of backend/backend.h, for every backend: this file is linked once with each. */
+#include "probe.h"
+
+#include "base/bits.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define MIB ((size_t)1 << 20)
+
+static void *reserve(size_t bytes, size_t alignment)
+{
+    struct bm_backend *backend = contract_backend();
+    void *address = backend->reserve(backend, bytes, alignment);
+    cr_assert_not_null(address, "reserve(%zu, %zu)", bytes, alignment);
+    cr_assert_eq((uintptr_t)address % alignment, 0, "%p is no multiple of %zu", address,
+                 alignment);
+    return address;
+}
+
+static void *reserve_committed(size_t bytes)
+{
+    struct bm_backend *backend = contract_backend();
+    void *address = reserve(bytes, backend->page_bytes);
+    cr_assert(backend->commit(backend, address, bytes));
+    return address;
+}
+
+static void release(void *address, size_t bytes)
+{
+    struct bm_backend *backend = contract_backend();
+    cr_assert(backend->release(backend, address, bytes), "release(%p, %zu)", address, bytes);
+}
+
+Test(contract, is_described)
+{
+    struct bm_backend *backend = contract_backend();
+    cr_assert_eq(backend, contract_backend());
+    cr_assert_not_null(backend->name);
+    cr_assert(bm_is_power_of_two(backend->page_bytes));
+    cr_assert_geq(backend->page_bytes, 4096);
+    cr_assert_gt(backend->reserve_limit, 0);
+}
+
+/* All at once, so that one that overlaps another is seen; the sizes in between are odd
+ * multiples of a page, so that nothing is aligned by accident. */
+Test(contract, reserves_at_any_alignment)
+{
+    struct bm_backend *backend = contract_backend();
+    struct {
+        unsigned char *address;
+        size_t bytes;
+    } ranges[64];
+    size_t count = 0;
+    for (size_t alignment = backend->page_bytes; alignment <= 64 * MIB; alignment *= 2) {
+        for (size_t pages = 1; pages <= 5; pages += 4) {
+            size_t bytes = pages * backend->page_bytes;
+            unsigned char *address = reserve(bytes, alignment);
+            cr_assert(backend->commit(backend, address, bytes));
+            cr_assert(probe_is_filled(address, bytes, 0));
+            ranges[count].address = address;
+            ranges[count].bytes = bytes;
+            count++;
+            memset(address, (int)count, bytes);
+        }
+    }
+    for (size_t i = count; i-- > 0;) {
+        unsigned char value = (unsigned char)(i + 1);
+        cr_assert(probe_is_filled(ranges[i].address, ranges[i].bytes, value));
+        release(ranges[i].address, ranges[i].bytes);
+    }
+}
+
+Test(contract, reserves_sizes_beyond_the_alignment)
+{
+    struct bm_backend *backend = contract_backend();
+    size_t page_bytes = backend->page_bytes;
+    reserve(page_bytes, page_bytes);
+    size_t bytes = 12 * MIB + page_bytes;
+    unsigned char *address = reserve(bytes, 4 * MIB);
+    cr_assert(backend->commit(backend, address, bytes));
+    address[0] = 1;
+    address[bytes - 1] = 2;
+    unsigned char *next = reserve(page_bytes, page_bytes);
+    cr_assert(next + page_bytes <= address || next >= address + bytes);
+}
+
+Test(contract, reserved_memory_needs_commit)
+{
+    if (!contract_needs_commit)
+        cr_skip("the backend reserves usable memory");
+    struct bm_backend *backend = contract_backend();
+    size_t page_bytes = backend->page_bytes;
+    unsigned char *address = reserve(3 * page_bytes, page_bytes);
+    cr_assert_not(probe_is_readable(address));
+    cr_assert(backend->commit(backend, address + page_bytes, page_bytes));
+    cr_assert_not(probe_is_readable(address));
+    cr_assert(probe_is_readable(address + page_bytes));
+    cr_assert_not(probe_is_readable(address + 2 * page_bytes));
+}
+
+Test(contract, commit_keeps_what_was_committed)
+{
+    struct bm_backend *backend = contract_backend();
+    size_t page_bytes = backend->page_bytes;
+    unsigned char *address = reserve(4 * page_bytes, page_bytes);
+    cr_assert(backend->commit(backend, address, 2 * page_bytes));
+    cr_assert(probe_is_filled(address, 2 * page_bytes, 0));
+    memset(address, 0x5a, 2 * page_bytes);
+    cr_assert(backend->commit(backend, address, 4 * page_bytes));
+    cr_assert(probe_is_filled(address, 2 * page_bytes, 0x5a));
+    cr_assert(probe_is_filled(address + 2 * page_bytes, 2 * page_bytes, 0));
+}
+
+Test(contract, purged_memory_reads_zero_and_stays_usable)
+{
+    struct bm_backend *backend = contract_backend();
+    size_t page_bytes = backend->page_bytes;
+    unsigned char *address = reserve_committed(4 * page_bytes);
+    for (int round = 0; round < 3; round++) {
+        memset(address, 0xa5, 4 * page_bytes);
+        cr_assert(backend->purge(backend, address + page_bytes, 2 * page_bytes));
+        cr_assert(probe_is_filled(address, page_bytes, 0xa5));
+        cr_assert(probe_is_filled(address + page_bytes, 2 * page_bytes, 0));
+        cr_assert(probe_is_filled(address + 3 * page_bytes, page_bytes, 0xa5));
+    }
+    release(address, 4 * page_bytes);
+}
+
+Test(contract, locked_pages_are_not_purged)
+{
+    if (!contract_is_real)
+        cr_skip("the backend can always purge");
+    struct bm_backend *backend = contract_backend();
+    size_t page_bytes = backend->page_bytes;
+    unsigned char *address = reserve_committed(page_bytes);
+    memset(address, 0x3c, page_bytes);
+    if (mlock(address, page_bytes) != 0)
+        cr_skip("memory can't be locked here");
+    errno = 4711;
+    bool is_purged = backend->purge(backend, address, page_bytes);
+    int found_errno = errno;
+    cr_assert_not(is_purged);
+    cr_assert_eq(found_errno, 4711);
+    cr_assert(probe_is_filled(address, page_bytes, 0x3c));
+}
+
+Test(contract, released_memory_is_gone)
+{
+    struct bm_backend *backend = contract_backend();
+    size_t bytes = 8 * backend->page_bytes;
+    for (int round = 0; round < 100; round++) {
+        unsigned char *address = reserve_committed(bytes);
+        cr_assert(probe_is_filled(address, bytes, 0), "in round %d", round);
+        memset(address, 0xff, bytes);
+        release(address, bytes);
+        cr_assert_not(probe_is_readable(address));
+        cr_assert_not(probe_is_readable(address + bytes - 1));
+    }
+}
+
+Test(contract, releases_the_tail)
+{
+    struct bm_backend *backend = contract_backend();
+    size_t page_bytes = backend->page_bytes;
+    unsigned char *address = reserve_committed(5 * page_bytes);
+    memset(address, 0x77, 5 * page_bytes);
+    release(address + 4 * page_bytes, page_bytes);
+    release(address + 2 * page_bytes, 2 * page_bytes);
+    cr_assert(probe_is_filled(address, 2 * page_bytes, 0x77));
+    cr_assert_not(probe_is_readable(address + 2 * page_bytes));
+    release(address, 2 * page_bytes);
+    cr_assert_not(probe_is_readable(address));
+}
+
+Test(contract, refuses_absurd_sizes)
+{
+    struct bm_backend *backend = contract_backend();
+    size_t page_bytes = backend->page_bytes;
+    size_t half = SIZE_MAX / 2 + 1;
+    const size_t requests[][2] = {
+        {bm_round_down(SIZE_MAX, page_bytes), page_bytes},
+        {bm_round_down(SIZE_MAX, page_bytes), 4 * MIB},
+        {half, page_bytes},
+        {half - page_bytes, 64 * MIB},
+        {half / 2, page_bytes},
+        {page_bytes, half},
+        {half, half},
+    };
+    unsigned char *before = reserve_committed(page_bytes);
+    memset(before, 0x42, page_bytes);
+    size_t vma_count = probe_vma_count();
+    for (size_t i = 0; i < sizeof requests / sizeof requests[0]; i++) {
+        errno = 4711;
+        void *address = backend->reserve(backend, requests[i][0], requests[i][1]);
+        int found_errno = errno;
+        cr_assert_null(address, "request %zu was granted at %p", i, address);
+        cr_assert_eq(found_errno, 4711, "request %zu set errno to %d", i, found_errno);
+    }
+    cr_assert_eq(probe_vma_count(), vma_count);
+    cr_assert(probe_is_filled(before, page_bytes, 0x42));
+    release(before, page_bytes);
+}
+
+Test(contract, refuses_what_the_limit_forbids)
+{
+    if (!contract_is_real)
+        cr_skip("the backend knows no limit");
+    struct bm_backend *backend = contract_backend();
+    size_t page_bytes = backend->page_bytes;
+    unsigned char *before = reserve_committed(page_bytes);
+    memset(before, 0x42, page_bytes);
+    size_t vma_count = probe_vma_count();
+    size_t old_limit = probe_set_limit(contract_limit, 1 * MIB);
+    errno = 4711;
+    void *plain = backend->reserve(backend, 64 * MIB, page_bytes);
+    void *aligned = backend->reserve(backend, 64 * MIB, 64 * MIB);
+    int found_errno = errno;
+    probe_set_limit(contract_limit, old_limit);
+    cr_assert_null(plain);
+    cr_assert_null(aligned);
+    cr_assert_eq(found_errno, 4711);
+    cr_assert_eq(probe_vma_count(), vma_count);
+    cr_assert(probe_is_filled(before, page_bytes, 0x42));
+    release(before, page_bytes);
+    release(reserve(64 * MIB, 64 * MIB), 64 * MIB);
+}
+
+Test(contract, takes_small_steps_under_a_limit)
+{
+    if (!contract_is_real)
+        cr_skip("the backend knows no limit");
+    size_t old_limit = probe_set_limit(contract_limit, 3072 * MIB);
+    size_t reserve_limit = contract_backend()->reserve_limit;
+    probe_set_limit(contract_limit, old_limit);
+    cr_assert_eq(reserve_limit, 128 * MIB, "it is %zu", reserve_limit);
+}
+
+Test(contract, never_steps_below_a_chunk)
+{
+    if (!contract_is_real)
+        cr_skip("the backend knows no limit");
+    size_t old_limit = probe_set_limit(contract_limit, 5 * MIB);
+    size_t reserve_limit = contract_backend()->reserve_limit;
+    probe_set_limit(contract_limit, old_limit);
+    cr_assert_eq(reserve_limit, 4 * MIB, "it is %zu", reserve_limit);
+}
+
+Test(contract, keeps_errno)
+{
+    errno = 4711;
+    struct bm_backend *backend = contract_backend();
+    int after_init = errno;
+    size_t page_bytes = backend->page_bytes;
+    unsigned char *address = backend->reserve(backend, 4 * page_bytes, 4 * MIB);
+    int after_reserve = errno;
+    bool is_committed = backend->commit(backend, address, 4 * page_bytes);
+    int after_commit = errno;
+    bool is_purged = backend->purge(backend, address, page_bytes);
+    int after_purge = errno;
+    if (backend->advise_huge != NULL)
+        backend->advise_huge(backend, address, 4 * page_bytes);
+    int after_advice = errno;
+    bool is_released = backend->release(backend, address, 4 * page_bytes);
+    int after_release = errno;
+    cr_assert(address != NULL && is_committed && is_purged && is_released);
+    cr_assert_eq(after_init, 4711);
+    cr_assert_eq(after_reserve, 4711);
+    cr_assert_eq(after_commit, 4711);
+    cr_assert_eq(after_purge, 4711);
+    cr_assert_eq(after_advice, 4711);
+    cr_assert_eq(after_release, 4711);
+}
+
+Test(contract, huge_page_advice_changes_no_contents)
+{
+    struct bm_backend *backend = contract_backend();
+    if (backend->advise_huge == NULL)
+        cr_skip("the backend gives no advice");
+    unsigned char *address = reserve(8 * MIB, 4 * MIB);
+    backend->advise_huge(backend, address, 8 * MIB);
+    cr_assert(backend->commit(backend, address, 4 * MIB));
+    cr_assert(probe_is_filled(address, 4 * MIB, 0));
+    memset(address, 0x11, 4 * MIB);
+    backend->advise_huge(backend, address, 8 * MIB);
+    cr_assert(probe_is_filled(address, 4 * MIB, 0x11));
+    release(address, 8 * MIB);
+}
+
+/* Block by block the range grows, another reservation is put behind it now and then, which
+ * forces a move, and it shrinks again. */
+Test(contract, remap_keeps_contents_and_zeroes_the_rest)
+{
+    struct bm_backend *backend = contract_backend();
+    if (backend->remap == NULL)
+        cr_skip("the backend can't remap");
+    const size_t step = 4 * MIB;
+    unsigned char *address = reserve(step, step);
+    cr_assert(backend->commit(backend, address, step));
+    memset(address, 1, step);
+    size_t bytes = step;
+    for (unsigned char value = 2; value <= 8; value++) {
+        if (value % 2 == 0)
+            reserve(backend->page_bytes, backend->page_bytes);
+        errno = 4711;
+        unsigned char *moved = backend->remap(backend, address, bytes, bytes + step, step);
+        int found_errno = errno;
+        cr_assert_not_null(moved);
+        cr_assert_eq(found_errno, 4711);
+        cr_assert_eq((uintptr_t)moved % step, 0);
+        for (size_t i = 0; i * step < bytes; i++)
+            cr_assert(probe_is_filled(moved + i * step, step, (unsigned char)(i + 1)));
+        cr_assert(probe_is_filled(moved + bytes, step, 0));
+        if (moved != address)
+            cr_assert_not(probe_is_readable(address));
+        memset(moved + bytes, value, step);
+        address = moved;
+        bytes += step;
+    }
+    cr_assert_eq(backend->remap(backend, address, bytes, bytes, step), address);
+    cr_assert_eq(backend->remap(backend, address, bytes, step, step), address);
+    cr_assert(probe_is_filled(address, step, 1));
+    cr_assert_not(probe_is_readable(address + step));
+    release(address, step);
+}
+
+Test(contract, failed_remap_changes_nothing)
+{
+    struct bm_backend *backend = contract_backend();
+    if (backend->remap == NULL)
+        cr_skip("the backend can't remap");
+    size_t page_bytes = backend->page_bytes;
+    unsigned char *address = reserve_committed(4 * page_bytes);
+    memset(address, 0x66, 4 * page_bytes);
+    size_t vma_count = probe_vma_count();
+    errno = 4711;
+    void *moved =
+        backend->remap(backend, address, 4 * page_bytes, SIZE_MAX / 2 + 1, page_bytes);
+    int found_errno = errno;
+    cr_assert_null(moved);
+    cr_assert_eq(found_errno, 4711);
+    cr_assert_eq(probe_vma_count(), vma_count);
+    cr_assert(probe_is_filled(address, 4 * page_bytes, 0x66));
+    memset(address, 0x67, 4 * page_bytes);
+    release(address, 4 * page_bytes);
+}

@@ -1,0 +1,15 @@
+/* A slot freed twice, others of its kind in between. */
+#include <buddymalloc/buddymalloc.h>
+
+int main(void)
+{
+    void *first = buddymalloc_malloc(64);
+    void *second = buddymalloc_malloc(64);
+    void *third = buddymalloc_malloc(64);
+
+    buddymalloc_free(second);
+    buddymalloc_free(first);
+    buddymalloc_free(third);
+    buddymalloc_free(second);
+    return 0;
+}

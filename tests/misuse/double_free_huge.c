@@ -1,0 +1,11 @@
+/* A huge block freed twice. */
+#include <buddymalloc/buddymalloc.h>
+
+int main(void)
+{
+    void *block = buddymalloc_malloc(8 * 1024 * 1024);
+
+    buddymalloc_free(block);
+    buddymalloc_free(block);
+    return 0;
+}

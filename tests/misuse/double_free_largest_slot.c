@@ -1,0 +1,11 @@
+/* The largest slot freed twice. */
+#include <buddymalloc/buddymalloc.h>
+
+int main(void)
+{
+    void *block = buddymalloc_malloc(32 * 1024);
+
+    buddymalloc_free(block);
+    buddymalloc_free(block);
+    return 0;
+}

@@ -1,0 +1,21 @@
+/* A page block of a thread that ended, freed twice here. */
+#include <buddymalloc/buddymalloc.h>
+#include <pthread.h>
+
+static void *allocate(void *unused)
+{
+    (void)unused;
+    return buddymalloc_malloc(100 * 1024);
+}
+
+int main(void)
+{
+    pthread_t thread;
+    void *block;
+
+    (void)pthread_create(&thread, NULL, allocate, NULL);
+    (void)pthread_join(thread, &block);
+    buddymalloc_free(block);
+    buddymalloc_free(block);
+    return 0;
+}

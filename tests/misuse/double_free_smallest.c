@@ -1,0 +1,11 @@
+/* The smallest slot freed twice. */
+#include <buddymalloc/buddymalloc.h>
+
+int main(void)
+{
+    void *block = buddymalloc_malloc(1);
+
+    buddymalloc_free(block);
+    buddymalloc_free(block);
+    return 0;
+}

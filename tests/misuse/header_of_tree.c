@@ -1,0 +1,11 @@
+/* The bookkeeping in front of the blocks of a chunk. */
+#include <buddymalloc/buddymalloc.h>
+#include <stdint.h>
+
+int main(void)
+{
+    uintptr_t block = (uintptr_t)buddymalloc_malloc(64);
+
+    buddymalloc_free((void *)(block - block % (4 * 1024 * 1024)));
+    return 0;
+}

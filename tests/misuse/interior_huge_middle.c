@@ -1,0 +1,10 @@
+/* The middle of a huge block. */
+#include <buddymalloc/buddymalloc.h>
+
+int main(void)
+{
+    char *block = buddymalloc_malloc(8 * 1024 * 1024);
+
+    buddymalloc_free(block + 3 * 1024 * 1024);
+    return 0;
+}

@@ -1,0 +1,10 @@
+/* A huge block resized by an address inside it. */
+#include <buddymalloc/buddymalloc.h>
+
+int main(void)
+{
+    char *block = buddymalloc_malloc(8 * 1024 * 1024);
+
+    block = buddymalloc_realloc(block + 16, 8 * 1024 * 1024);
+    return block == NULL;
+}

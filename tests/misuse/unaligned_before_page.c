@@ -1,0 +1,10 @@
+/* A page block, one byte before it. */
+#include <buddymalloc/buddymalloc.h>
+
+int main(void)
+{
+    char *block = buddymalloc_malloc(100 * 1024);
+
+    buddymalloc_free(block - 1);
+    return 0;
+}

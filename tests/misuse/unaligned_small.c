@@ -1,0 +1,10 @@
+/* A slot, one byte in. */
+#include <buddymalloc/buddymalloc.h>
+
+int main(void)
+{
+    char *block = buddymalloc_malloc(64);
+
+    buddymalloc_free(block + 1);
+    return 0;
+}

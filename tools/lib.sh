@@ -1,0 +1,126 @@
+# Shared by the tools of this folder; sourced, not run.
+#
+# Sets project_root, and gives:
+#   say, die                      messages, on standard error
+#   install_missing NEED...       what a tool needs and the machine lacks, by apt-get
+#   build NAME CC [OPTION...]     configures and compiles build/NAME
+# shellcheck shell=bash
+
+project_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+say() {
+    printf '%s: %s\n' "${0##*/}" "$*" >&2
+}
+
+die() {
+    say "$1"
+    exit "${2:-1}"
+}
+
+# The Debian package that has a command or a file; nothing when this list doesn't know it.
+package_of() {
+    case $1 in
+        clang | cmake | gcc | git | meson | perl | python3 | redis-server | sqlite3) echo "$1" ;;
+        stress-ng | valgrind | ffmpeg | gdb | make | memcached | nginx | ruby | vim) echo "$1" ;;
+        gcc-* | g++* | clang-*) echo "$1" ;;
+        clang++) echo clang ;;
+        ld | nm | objdump | readelf) echo binutils ;;
+        mysqld | mariadbd) echo mariadb-server ;;
+        ninja) echo ninja-build ;;
+        node) echo nodejs ;;
+        pkg-config) echo pkgconf ;;
+        postgres) echo postgresql ;;
+        redis-benchmark | redis-cli) echo redis-tools ;;
+        /usr/bin/python3) echo python3 ;;
+        /usr/include/criterion/criterion.h) echo libcriterion-dev ;;
+        /usr/include/stdlib.h) echo libc6-dev ;;
+    esac
+}
+
+# Runs a command as root.
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    elif type -P sudo >/dev/null; then
+        sudo "$@"
+    else
+        die "be root, or have sudo, to install packages"
+    fi
+}
+
+# Installs packages; keeps those that bring a service (redis-server) from starting it, by the
+# file that Debian's packages ask.
+install_packages() {
+    local policy=/usr/sbin/policy-rc.d status=0
+    local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -y)
+    quietly as_root "${apt[@]}" update || return
+    [ -e $policy ] && policy=
+    [ -z "$policy" ] || as_root install -m 755 /dev/stdin $policy <<<$'#!/bin/sh\nexit 101'
+    quietly as_root "${apt[@]}" --no-install-recommends install "$@" || status=$?
+    [ -z "$policy" ] || as_root rm -f $policy
+    return $status
+}
+
+# Installs what is missing. A NEED is a command or a file that package_of knows, or
+# `COMMAND-OR-FILE=PACKAGE`.
+install_missing() {
+    local need thing package packages=()
+    for need in "$@"; do
+        thing=${need%%=*}
+        [[ $thing = /* && -e $thing ]] && continue
+        [[ $thing != /* ]] && type -P "$thing" >/dev/null && continue
+        package=${need#*=}
+        [[ $need = *=* ]] || package=$(package_of "$thing")
+        [ -n "$package" ] || die "no package is known for $thing"
+        packages+=("$package")
+    done
+    [ ${#packages[@]} -gt 0 ] || return 0
+    type -P apt-get >/dev/null || die "missing, and there is no apt-get to install: ${packages[*]}"
+    say "installing ${packages[*]}"
+    install_packages "${packages[@]}" || die "couldn't install ${packages[*]}"
+}
+
+# Runs a command quietly; its whole output is shown when it fails.
+quietly() {
+    local log status=0
+    log=$(mktemp)
+    "$@" </dev/null >"$log" 2>&1 || status=$?
+    [ "$status" -eq 0 ] || cat "$log" >&2
+    rm -f "$log"
+    return "$status"
+}
+
+configure() {
+    local directory=$1 compiler=$2 wanted
+    shift 2
+    wanted="$project_root: $compiler $*"
+    if [ -f "$directory/build.ninja" ] &&
+        [ "$(cat "$directory/configured-as" 2>/dev/null)" = "$wanted" ]; then
+        return 0
+    fi
+    rm -rf "$directory"
+    CC=$compiler quietly meson setup "$directory" "$project_root" "$@" || return
+    printf '%s\n' "$wanted" >"$directory/configured-as"
+}
+
+is_up_to_date() {
+    ninja -C "$1" -n 2>/dev/null | grep -q 'no work to do'
+}
+
+# Configures build/NAME with a compiler and Meson options, anew if they have changed, and
+# compiles it. Two at a time wait for one another. Silent but for one line if there is work to
+# do; the full log when it fails.
+build() {
+    local name=$1 directory=$project_root/build/$1
+    shift
+    mkdir -p "$project_root/build"
+    (
+        flock 9
+        if configure "$directory" "$@" && is_up_to_date "$directory"; then
+            exit 0
+        fi
+            [ -f "$directory/configured-as" ] || exit 1
+        say "building build/$name"
+        quietly ninja -C "$directory"
+    ) 9>"$project_root/build/.$name.lock"
+}
