@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from dataclasses import asdict, dataclass, field
@@ -17,7 +18,7 @@ from pathlib import Path
 from statistics import median
 
 import callgrind
-from allocators import OURS, REFERENCE, Allocator, installed_peers
+from allocators import OURS, REFERENCE, Allocator, clean_environment, installed_peers
 from launch import RunError, run_interleaved
 
 SIZES = (16, 32, 48, 64, 100, 128, 256, 512, 1024)
@@ -295,14 +296,25 @@ def parse_arguments():
     return parser, arguments
 
 
-def require_malloc(parser, allocator):
-    """Ends with a message unless the library defines malloc: without, glibc's would be measured."""
-    if allocator.library is None:
-        return
-    symbols = subprocess.run(["nm", "-D", "--defined-only", allocator.library],
-                             capture_output=True, text=True, check=False).stdout.split()
-    if not any(symbol.partition("@")[0] == "malloc" for symbol in symbols):
-        parser.error(f"{allocator.name}: {allocator.library} doesn't define malloc")
+def require_malloc(parser, bench):
+    """Ends with a message unless each library really takes malloc and free over.
+
+    It may not define them, or define them under a symbol version of its own: then ld.so binds
+    the program to glibc's, without a word, and glibc is what would be measured.
+    """
+    for allocator in bench.allocators:
+        if allocator.library is None:
+            continue
+        environment = clean_environment(allocator.library)
+        environment.update(LD_DEBUG="bindings", LD_BIND_NOW="1")
+        bindings = subprocess.run([bench.program("hit_path"), "pairs", "64", "1"],
+                                  env=environment, capture_output=True, text=True,
+                                  check=False).stderr
+        for function in ("malloc", "free"):
+            if not re.search(rf"/hit_path \[0\] to {re.escape(allocator.library)} \[0\]: "
+                             rf"normal symbol `{function}'", bindings):
+                parser.error(f"{allocator.name}: {allocator.library} doesn't take over "
+                             f"{function}; see LD_DEBUG=bindings")
 
 
 def choose_allocators(parser, arguments):
@@ -319,8 +331,6 @@ def choose_allocators(parser, arguments):
         if not library.is_file():
             parser.error(f"no library at {library}")
         allocators.insert(0, Allocator(OURS, str(library.resolve())))
-    for allocator in allocators:
-        require_malloc(parser, allocator)
     return allocators
 
 
@@ -330,6 +340,7 @@ def main():
                   arguments.rounds)
     if not bench.program("measure").is_file():
         parser.error(f"no workloads in {bench.build}")
+    require_malloc(parser, bench)
     rows = []
     for name in arguments.only or FIGURES:
         rows += FIGURES[name](bench)

@@ -14,7 +14,7 @@ struct place {
     size_t bytes; /* usable */
     struct bm_tree *tree;
     struct bm_slab *slab;
-    unsigned slot;
+    size_t slot;
     struct bm_huge *huge; /* NULL: it is in a tree */
 };
 
@@ -105,7 +105,7 @@ static bool find(void *block, struct place *place)
     struct bm_tree *tree = (struct bm_tree *)chunk;
     uint32_t offset = bm_tree_offset(tree, block);
     struct bm_slab *slab = bm_tree_slab_at(tree, offset);
-    unsigned slot;
+    size_t slot;
     if (!bm_slab_find_slot(slab, offset, &slot))
         return false;
     uint64_t own = atomic_load_explicit(&slab->free[slot / 64], memory_order_acquire);
@@ -129,7 +129,7 @@ static bool is_free_slot(void *block, size_t *slot_bytes)
     }
     struct bm_tree *tree = (struct bm_tree *)chunk;
     struct bm_slab *slab = bm_tree_slab_at(tree, bm_tree_offset(tree, block));
-    unsigned slot;
+    size_t slot;
     if (slab == tree->slabs)
         return false;
     *slot_bytes = bm_slab_slot_bytes(slab);

@@ -13,4 +13,21 @@
 /* Fast paths: inlined even where the compiler's own estimate says otherwise. */
 #define BM_INLINE static inline __attribute__((always_inline))
 
+/*
+ * A relaxed load of an atomic object that the compiler may fold into the instruction that uses
+ * it; it does not do that for atomic_load_explicit. A machine word is read whole either way.
+ */
+#if defined(__SANITIZE_THREAD__)
+#define BM_THREAD_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define BM_THREAD_SANITIZER 1
+#endif
+#endif
+#ifdef BM_THREAD_SANITIZER
+#define bm_peek(object) atomic_load_explicit(&(object), memory_order_relaxed)
+#else
+#define bm_peek(object) (*(__typeof(atomic_load_explicit(&(object), memory_order_relaxed)) *)&(object))
+#endif
+
 #endif

@@ -27,6 +27,20 @@ static inline bool bm_is_power_of_two(size_t value)
     return value != 0 && (value & (value - 1)) == 0;
 }
 
+/* Sets bit `index % 64` of a word in a register; whether it was set before. Compilers know the
+ * instruction that does both, but do not find it from the C below. */
+static inline bool bm_test_and_set(uint64_t *word, size_t index)
+{
+    bool was_set;
+#if defined(__x86_64__)
+    __asm__("btsq %2, %0" : "+r"(*word), "=@ccc"(was_set) : "r"(index));
+#else
+    was_set = *word >> (index % 64) & 1;
+    *word |= UINT64_C(1) << (index % 64);
+#endif
+    return was_set;
+}
+
 /* The least power of two that is >= value; value must be in [1, SIZE_MAX / 2 + 1]. */
 static inline size_t bm_power_of_two_above(size_t value)
 {

@@ -263,7 +263,7 @@ void *bm_arena_refill(struct bm_arena *arena, unsigned size_class)
 }
 
 void bm_arena_free_slow(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab *slab,
-                        unsigned slot)
+                        size_t slot)
 {
     atomic_store_explicit(bm_arena_own_chunk(arena, tree), tree, memory_order_relaxed);
     _Atomic uint64_t *word = &slab->free[slot / 64];

@@ -51,7 +51,7 @@ struct bm_kept {
 struct bm_arena {
     struct bm_cursor cursors[BM_SIZE_CLASSES]; /* owner thread; first: see bm_cursor_offsets */
     /* Chunks known to be this arena's, by the low bits of their number; what is not found here
-     * takes the slow path. The owner adds, whoever releases a tree removes. */
+     * takes the slow path. The owner adds; whoever releases a tree removes it. */
     _Atomic(struct bm_tree *) own_chunks[BM_OWN_CHUNKS];
     struct bm_slab *listed[BM_SIZE_CLASSES];  /* slabs to take slots from next; gate */
     struct bm_kept kept[BM_KEPT_PAGE_BLOCKS]; /* owner thread, under the gate */
@@ -98,7 +98,7 @@ void bm_arena_destroy(struct bm_arena *arena);
 /* Slow paths of the owner. Each takes the gate itself. NULL: no memory. */
 void *bm_arena_refill(struct bm_arena *arena, unsigned size_class);
 void bm_arena_free_slow(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab *slab,
-                        unsigned slot);
+                        size_t slot);
 
 /* Decides by its bits what becomes of a slab: listed, unlisted, recycled. Gate. */
 void bm_arena_settle(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab *slab);
@@ -137,7 +137,7 @@ BM_INLINE bool bm_arena_take(struct bm_cursor *cursor, void **block)
     if (bm_unlikely(word == 0))
         return false;
     atomic_store_explicit(cursor->word, word & (word - 1), memory_order_relaxed);
-    *block = cursor->base + bm_lowest_bit(word) * cursor->slot_bytes;
+    *block = cursor->base + (size_t)__builtin_ctzll(word) * cursor->slot_bytes;
     return true;
 }
 
@@ -151,24 +151,24 @@ BM_INLINE bool bm_arena_take(struct bm_cursor *cursor, void **block)
 BM_INLINE bool bm_arena_free_fast(struct bm_arena *arena, void *block)
 {
     struct bm_tree *tree = bm_tree_of(block);
-    _Atomic(struct bm_tree *) *own = bm_arena_own_chunk(arena, tree);
-    if (bm_unlikely(atomic_load_explicit(own, memory_order_relaxed) != tree))
+    size_t place = ((uintptr_t)block - 1) >> BM_CHUNK_SHIFT & (BM_OWN_CHUNKS - 1);
+    if (bm_unlikely(bm_peek(arena->own_chunks[place]) != tree))
         return false;
-    if (bm_unlikely(atomic_load_explicit(&arena->pending, memory_order_relaxed) != NULL))
+    /* A block that another thread freed already has a remote bit, which the slow path reads. */
+    if (bm_unlikely(bm_peek(arena->pending) != NULL))
         return false;
     uint32_t offset = bm_tree_offset(tree, block);
     struct bm_slab *slab = bm_tree_slab_at(tree, offset);
-    unsigned slot;
+    size_t slot;
     if (bm_unlikely(!bm_slab_find_slot(slab, offset, &slot)))
         return false;
     _Atomic uint64_t *word = &slab->free[slot / 64];
     uint64_t bits = atomic_load_explicit(word, memory_order_relaxed);
-    uint64_t bit = UINT64_C(1) << (slot % 64);
-    if (bm_unlikely((bits & bit) != 0))
+    if (bm_unlikely(bm_test_and_set(&bits, slot)))
         return false;
     if (bm_unlikely(--slab->credit == 0))
         return false;
-    atomic_store_explicit(word, bits | bit, memory_order_release);
+    atomic_store_explicit(word, bits, memory_order_release);
     return true;
 }
 

@@ -70,10 +70,10 @@ bool bm_remote_free(struct bm_tree *tree, void *block)
     struct bm_arena *arena = tree->owner;
     uint32_t offset = bm_tree_offset(tree, block);
     struct bm_slab *slab = bm_tree_slab_at(tree, offset);
-    unsigned slot;
+    size_t slot;
     if (bm_unlikely(!bm_slab_find_slot(slab, offset, &slot)))
         bm_misuse("invalid free", block, slab == tree->slabs ? 0 : bm_slab_slot_bytes(slab));
-    unsigned index = slot / 64;
+    unsigned index = (unsigned)(slot / 64);
     uint64_t bit = UINT64_C(1) << (slot % 64);
     uint64_t own = atomic_load_explicit(&slab->free[index], memory_order_acquire);
     struct bm_remote_line *line = bm_tree_remote_line(tree, slab);

@@ -24,7 +24,7 @@
 bool bm_remote_free(struct bm_tree *tree, void *block);
 
 /* Whether a slot is freed already by a remote bit that is not merged yet. */
-static inline bool bm_remote_has(struct bm_tree *tree, struct bm_slab *slab, unsigned slot)
+static inline bool bm_remote_has(struct bm_tree *tree, struct bm_slab *slab, size_t slot)
 {
     struct bm_remote *word = &bm_tree_remote_line(tree, slab)->word[slot / 64];
     return atomic_load_explicit(&word->bits, memory_order_relaxed) >> (slot % 64) & 1;

@@ -98,10 +98,10 @@ static inline unsigned bm_slab_count_free(struct bm_slab *slab)
 }
 
 /* Finds the slot at `offset` bytes from the chunk's start: false when no slot starts there. */
-BM_INLINE bool bm_slab_find_slot(const struct bm_slab *slab, uint32_t offset, unsigned *slot)
+BM_INLINE bool bm_slab_find_slot(const struct bm_slab *slab, uint32_t offset, size_t *slot)
 {
     uint64_t product = (uint64_t)(offset - slab->first_byte) * slab->reciprocal;
-    *slot = (unsigned)(product >> 32);
+    *slot = product >> 32;
     return (uint32_t)product < slab->reciprocal;
 }
 

@@ -85,7 +85,7 @@ static struct bm_slab *take_descriptor(struct bm_tree *tree)
 static void assign_leaves(struct bm_tree *tree, unsigned first, unsigned leaves, unsigned number)
 {
     for (unsigned leaf = first; leaf < first + leaves; leaf++)
-        tree->slab_of_leaf[leaf] = (uint16_t)number;
+        tree->slab_of_leaf[leaf] = (uint16_t)(number * BM_SLAB_SCALE);
 }
 
 /* A descriptor and its leaves; the caller fills in class, slots and state. */

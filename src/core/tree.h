@@ -27,6 +27,7 @@
 enum {
     BM_TREE_LEAVES = 1 << (BM_CHUNK_SHIFT - BM_LEAF_SHIFT),
     BM_TREE_SLABS = 512, /* descriptors, number 0 included */
+    BM_SLAB_SCALE = sizeof(struct bm_slab) / sizeof(uint64_t),
 };
 
 struct bm_arena;
@@ -43,7 +44,9 @@ struct bm_tree {
     struct bm_slab *vacant; /* descriptors to use again */
     struct bm_buddy_tree pages;
     uint64_t dirty[BM_TREE_LEAVES / 64];
-    uint16_t slab_of_leaf[BM_TREE_LEAVES + 1]; /* the last one for a block's end address */
+    /* Slab number times BM_SLAB_SCALE, so that free reaches a descriptor without a shift; the
+     * last one is for the end address of the chunk. */
+    uint16_t slab_of_leaf[BM_TREE_LEAVES + 1];
     _Alignas(64) struct bm_slab slabs[BM_TREE_SLABS];
     struct bm_remote_line remotes[BM_TREE_SLABS];
 };
@@ -68,7 +71,8 @@ BM_INLINE uint32_t bm_tree_offset(const struct bm_tree *tree, const void *block)
 /* The slab that the leaf at an offset belongs to; descriptor 0 when it is no slab's. */
 BM_INLINE struct bm_slab *bm_tree_slab_at(struct bm_tree *tree, uint32_t offset)
 {
-    return &tree->slabs[tree->slab_of_leaf[offset >> BM_LEAF_SHIFT]];
+    size_t words = tree->slab_of_leaf[offset >> BM_LEAF_SHIFT];
+    return (struct bm_slab *)((uint64_t *)tree->slabs + words);
 }
 
 static inline unsigned bm_tree_slab_number(const struct bm_tree *tree, const struct bm_slab *slab)

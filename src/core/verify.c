@@ -27,7 +27,7 @@ static void verify_slab(struct bm_tree *tree, struct bm_slab *slab)
     REQUIRE(slab->leaves >= 1 && first >= tree->header_leaves);
     REQUIRE(first + slab->leaves <= BM_TREE_LEAVES);
     for (unsigned leaf = first; leaf < first + slab->leaves; leaf++) {
-        REQUIRE(tree->slab_of_leaf[leaf] == number);             /* tree.h, 1 */
+        REQUIRE(tree->slab_of_leaf[leaf] == number * BM_SLAB_SCALE); /* tree.h, 1 */
         REQUIRE((tree->dirty[leaf / 64] >> (leaf % 64) & 1) != 0); /* tree.h, 3 */
     }
 }

@@ -32,13 +32,19 @@ bool probe_is_filled(const void *address, size_t bytes, unsigned char value)
     return true;
 }
 
+static int open_for_reading(const char *path)
+{
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0)
+        abort();
+    return descriptor;
+}
+
 size_t probe_vma_count(void)
 {
     char buffer[4096];
     size_t lines = 0;
-    int maps = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-    if (maps < 0)
-        abort();
+    int maps = open_for_reading("/proc/self/maps");
     ssize_t length;
     while ((length = read(maps, buffer, sizeof buffer)) > 0) {
         for (ssize_t i = 0; i < length; i++)
@@ -46,6 +52,16 @@ size_t probe_vma_count(void)
     }
     close(maps);
     return lines;
+}
+
+size_t probe_mapped_bytes(void)
+{
+    char buffer[128] = "";
+    int statm = open_for_reading("/proc/self/statm");
+    if (read(statm, buffer, sizeof buffer - 1) <= 0)
+        abort();
+    close(statm);
+    return strtoul(buffer, NULL, 10) * (size_t)sysconf(_SC_PAGESIZE);
 }
 
 size_t probe_set_limit(int resource, size_t bytes)

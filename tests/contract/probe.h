@@ -19,6 +19,8 @@ bool probe_is_readable(const void *address);
 bool probe_is_filled(const void *address, size_t bytes, unsigned char value);
 /* The VMAs of this process: lines of /proc/self/maps. */
 size_t probe_vma_count(void);
+/* The address space of this process. */
+size_t probe_mapped_bytes(void);
 /* Sets the soft limit and returns the old one, without allocating. */
 size_t probe_set_limit(int resource, size_t bytes);
 

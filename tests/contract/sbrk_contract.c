@@ -38,17 +38,19 @@ __attribute__((constructor)) static void feed_malloc(void)
     free(malloc(100000));
 }
 
-/* The other thread: on call number `disturb_at`, or on every call if it is 0, the break moves
- * by `disturb_by` first. */
+/* The other thread: before call number `disturb_at` the break moves by `disturb_by`. */
+enum { EVERY_CALL = 0, EVERY_RAISE = -1 };
 static int sbrk_calls;
 static int disturb_at;
 static intptr_t disturb_by;
-static char *disturbed;
+static char *disturbed; /* the break before the last such move */
 
 void *contract_sbrk(intptr_t increment)
 {
     sbrk_calls++;
-    if (disturb_by != 0 && (disturb_at == 0 || sbrk_calls == disturb_at))
+    bool is_hit = disturb_at == EVERY_CALL || sbrk_calls == disturb_at ||
+                  (disturb_at == EVERY_RAISE && increment > 0);
+    if (disturb_by != 0 && is_hit)
         disturbed = sbrk(disturb_by);
     return sbrk(increment);
 }
@@ -298,7 +300,7 @@ Test(contract, reserve_wins_or_loses_races)
             cr_assert(backend->commit(backend, next, 3 * page_bytes));
             cr_assert(probe_is_filled(next, 3 * page_bytes, 0));
             cr_assert(probe_is_readable(range) && probe_is_readable(top - 1));
-            if (has_moved && move > 0 && disturbed != NULL) {
+            if (has_moved && move > 0) {
                 cr_assert(disturbed + move <= next || disturbed >= next + 3 * page_bytes);
                 cr_assert(probe_is_readable(disturbed + move - 1));
             }
@@ -332,23 +334,50 @@ Test(contract, release_loses_races_without_harm)
     }
 }
 
-/* A break that never stands still: an answer comes all the same. */
-Test(contract, reserve_gives_up_on_a_restless_break, .timeout = 10)
+/* A break that never stands still: an answer comes all the same, and a range that is handed
+ * out is not the other thread's. */
+Test(contract, reserve_survives_a_restless_break)
 {
-    static const intptr_t moves[] = {1, 4096, 4097, -1, -4096};
+    static const intptr_t moves[] = {1, 4096, 4097, 33 * 4096, 65 * 4096, -1, -4096};
     struct bm_backend *backend = contract_backend();
     size_t page_bytes = backend->page_bytes;
     for (size_t i = 0; i < sizeof moves / sizeof moves[0]; i++) {
         char *range = reserve(64);
         cr_assert_not_null(range);
-        disturb(0, moves[i]);
+        disturb(EVERY_CALL, moves[i]);
         errno = 4711;
         char *next = backend->reserve(backend, 2 * page_bytes, 64 * page_bytes);
         int found_errno = errno;
+        if (next != NULL && !backend->commit(backend, next, 2 * page_bytes))
+            next = NULL;
+        char *program = disturbed;
         disturb(0, 0);
         cr_assert_eq(found_errno, 4711);
+        if (next != NULL && moves[i] > 0)
+            cr_assert(program >= next + 2 * page_bytes || program + moves[i] <= next);
         cr_assert(next == NULL || next >= range + 64 * page_bytes);
         cr_assert(backend->commit(backend, range, 64 * page_bytes));
         cr_assert(probe_is_readable(range + 64 * page_bytes - 1));
     }
+}
+
+/* Each move makes the way to the next multiple of the alignment one byte longer than it was
+ * when the backend looked, so that no attempt succeeds. */
+Test(contract, reserve_gives_up_after_lost_races)
+{
+    struct bm_backend *backend = contract_backend();
+    size_t page_bytes = backend->page_bytes;
+    size_t alignment = 64 * page_bytes;
+    char *range = reserve(64);
+    cr_assert_not_null(range);
+    memset(range, 0x55, alignment);
+    disturb(EVERY_RAISE, (intptr_t)alignment - 1);
+    errno = 4711;
+    void *next = backend->reserve(backend, 2 * page_bytes, alignment);
+    int found_errno = errno;
+    disturb(0, 0);
+    cr_assert_null(next);
+    cr_assert_eq(found_errno, 4711);
+    cr_assert(probe_is_filled(range, alignment, 0x55));
+    cr_assert_not_null(backend->reserve(backend, 2 * page_bytes, alignment));
 }

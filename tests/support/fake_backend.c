@@ -344,9 +344,9 @@ void fake_backend_init(struct fake_backend *fake, size_t arena_bytes, size_t pag
             .remap = fake_remap,
             .advise_huge = fake_advise_huge,
         },
-        .mutex = BM_MUTEX_INITIALIZER,
         .arena_bytes = arena_bytes,
     };
+    bm_mutex_init(&fake->mutex);
     unsigned char *wide = map_zeroed(arena_bytes + ARENA_ALIGNMENT, PROT_NONE);
     size_t head_bytes = -(uintptr_t)wide & (ARENA_ALIGNMENT - 1);
     fake->arena = wide + head_bytes;

@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+"""options.py PROGRAM [LIBRARY]: what environment variables do to a program.
+
+PROGRAM is `idle`, linked with buddymalloc, or run with LIBRARY preloaded. A value that makes
+no sense is named on standard error, in one line, and ignored.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+PREFIX = "buddymalloc: "
+NOBODY = 65534
+
+
+def run(program, library, **settings):
+    """The standard error of the program under these settings; it must succeed."""
+    environment = {key: value for key, value in os.environ.items()
+                   if key not in ("MALLOC_PERTURB_", "BUDDYMALLOC_CONF", "LD_PRELOAD")}
+    environment.update(settings)
+    if library:
+        environment["LD_PRELOAD"] = library
+    ended = subprocess.run([program], env=environment, capture_output=True, text=True,
+                           timeout=60, check=False)
+    if ended.returncode != 0:
+        sys.exit(f"{settings}: exit status {ended.returncode}, {ended.stderr!r}")
+    return ended.stdout, ended.stderr
+
+
+def check_silent(program, library, **settings):
+    _, said = run(program, library, **settings)
+    if said:
+        sys.exit(f"{settings}: standard error should be empty: {said!r}")
+
+
+def check_named(word, program, library, **settings):
+    _, said = run(program, library, **settings)
+    if not (said.startswith(PREFIX) and said.count("\n") == 1 and said.endswith("\n")
+            and word in said):
+        sys.exit(f"{settings}: expected one line '{PREFIX}…' that names {word}: {said!r}")
+
+
+def check_summary_at_exit(program, library):
+    _, said = run(program, library, BUDDYMALLOC_CONF="stats:exit")
+    if not (said.endswith("\n") and any(character.isdigit() for character in said)):
+        sys.exit(f"stats:exit: expected a summary with figures: {said!r}")
+
+
+def check_ignored_by_privileged(program):
+    """A program with more rights than its caller must not obey the caller's environment."""
+    if os.geteuid() != 0:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        privileged = shutil.copy(program, folder)
+        os.chown(privileged, NOBODY, NOBODY)
+        os.chmod(privileged, 0o4755)
+        output, said = run(privileged, None, BUDDYMALLOC_CONF="stats:exit")
+        if output == "secure 1\n" and said:
+            sys.exit(f"a setuid program obeys BUDDYMALLOC_CONF: {said!r}")
+        _, said = run(privileged, None, BUDDYMALLOC_CONF="nonsense:1")
+        if output == "secure 1\n" and said:
+            sys.exit(f"a setuid program reads BUDDYMALLOC_CONF: {said!r}")
+
+
+def main():
+    if len(sys.argv) not in (2, 3):
+        sys.exit(__doc__)
+    program = sys.argv[1]
+    library = sys.argv[2] if len(sys.argv) == 3 else None
+
+    check_silent(program, library)
+    check_silent(program, library, MALLOC_PERTURB_="165")
+    check_silent(program, library, MALLOC_PERTURB_="0")
+    for value in ("banana", "12x", "300"):
+        check_named("MALLOC_PERTURB_", program, library, MALLOC_PERTURB_=value)
+    check_named("nonsense", program, library, BUDDYMALLOC_CONF="nonsense:1")
+    check_named("nonsense", program, library, BUDDYMALLOC_CONF="nonsense")
+    check_named("stats", program, library, BUDDYMALLOC_CONF="stats:nonsense")
+    check_summary_at_exit(program, library)
+    if library is None:
+        check_ignored_by_privileged(program)
+
+
+if __name__ == "__main__":
+    main()

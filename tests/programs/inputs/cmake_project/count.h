@@ -1,0 +1,1 @@
+unsigned count_letters(const char *word);
