@@ -2,6 +2,8 @@
  * introspect: the entry points that show or steer the whole heap: mallinfo(3), malloc_stats(3),
  * malloc_info(3), malloc_trim(3), mallopt(3). Contracts: buddymalloc/buddymalloc.h.
  */
+#include "api/introspect.h"
+
 #include "api/block.h"
 #include "api/export.h"
 #include "api/options.h"
@@ -38,6 +40,11 @@ static void count_heap(struct heap_stats *stats)
     bm_system_stats(&stats->system);
 }
 
+static size_t purgeable_bytes(const struct heap_stats *stats)
+{
+    return stats->sum.purgeable_bytes + stats->system.free_dirty_bytes + stats->system.kept_bytes;
+}
+
 BM_PUBLIC struct buddymalloc_info buddymalloc_mallinfo2(void)
 {
     struct heap_stats stats;
@@ -49,8 +56,7 @@ BM_PUBLIC struct buddymalloc_info buddymalloc_mallinfo2(void)
         .hblkhd = stats.system.huge_bytes,
         .uordblks = stats.sum.used_bytes,
         .fordblks = stats.sum.held_bytes - stats.sum.used_bytes,
-        .keepcost = stats.sum.purgeable_bytes + stats.system.free_dirty_bytes +
-                    stats.system.kept_bytes,
+        .keepcost = purgeable_bytes(&stats),
     };
 }
 
@@ -116,10 +122,8 @@ static void put_figure(struct bm_message *message, const char *before, size_t va
     bm_message_text(message, after);
 }
 
-__attribute__((destructor)) static void print_summary_at_exit(void)
+void bm_print_summary(int descriptor)
 {
-    if (!bm_options.stats_at_exit)
-        return;
     struct heap_stats stats;
     struct bm_message message;
     count_heap(&stats);
@@ -138,7 +142,7 @@ __attribute__((destructor)) static void print_summary_at_exit(void)
     put_figure(&message, "  free chunks     ",
                stats.system.free_dirty_bytes + stats.system.kept_bytes, " bytes could go back\n");
     put_figure(&message, "  address space   ", stats.system.reserved_bytes, " bytes\n");
-    bm_message_write(&message, STDERR_FILENO);
+    bm_message_write(&message, descriptor);
 }
 
 /* ---- malloc_info ---- */
@@ -203,6 +207,10 @@ BM_PUBLIC int buddymalloc_malloc_trim(size_t pad)
 {
     int saved_errno = errno;
     size_t purged = 0;
+    struct heap_stats stats;
+    count_heap(&stats);
+    if (pad != 0 && purgeable_bytes(&stats) <= pad)
+        return 0;
     struct bm_arena *own = bm_thread.arena;
     if (own != NULL) {
         bm_mutex_lock(&own->gate);

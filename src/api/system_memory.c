@@ -1,6 +1,6 @@
 #include "api/system_memory.h"
 
-#include "api/options.h"
+#include "api/process.h"
 #include "backend/backend.h"
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -75,7 +75,7 @@ static void init(void)
     bm_regions_init(&regions, backend);
     bm_huge_init(&huge_heap, &regions);
     source.page_bytes = backend->page_bytes;
-    bm_options_read();
+    bm_process_start();
     atomic_store_explicit(&is_ready, true, memory_order_release);
 }
 

@@ -64,31 +64,19 @@ static void *map_aligned(size_t bytes, size_t alignment)
     return aligned;
 }
 
-/* Linux merges two neighbouring VMAs of anonymous memory only if they share the object that
- * tracks their pages (anon_vma), and each gets its own with its first page. Parts committed
- * and used out of order would so stay apart for ever. A page written to before anything is
- * split off gives the whole reservation one such object. A wish: if the page can't be
- * committed now, nothing is lost but VMAs. */
-static void share_page_tracking(const struct bm_backend *backend, void *address)
-{
-    if (mprotect(address, backend->page_bytes, PROT_READ | PROT_WRITE) != 0)
-        return;
-    *(volatile char *)address = 0;
-    (void)madvise(address, backend->page_bytes, MADV_DONTNEED);
-    (void)mprotect(address, backend->page_bytes, PROT_NONE);
-}
-
 static void *mmap_reserve(struct bm_backend *backend, size_t bytes, size_t alignment)
 {
+    (void)backend;
     int saved_errno = errno;
     void *address = map_aligned(bytes, alignment);
-    if (address != NULL)
-        share_page_tracking(backend, address);
     errno = saved_errno;
     return address;
 }
 
-/* Where the range spans committed parts too, a failure may leave more of it committed than
+/* A range next to a committed one joins its VMA, below or above. One that fills the hole
+ * between two joins only one of them, if both were written to: Linux keeps apart what got its
+ * first pages apart (anon_vma). So a caller who wants one VMA commits in ascending order.
+ * Where the range spans committed parts too, a failure may leave more of it committed than
  * before: the owner can't tell, and the next commit of it costs nothing. */
 static bool mmap_commit(struct bm_backend *backend, void *address, size_t bytes)
 {

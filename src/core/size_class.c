@@ -1,11 +1,18 @@
 #include "core/size_class.h"
 
-/* How many slots a slab has: as many as a slab of at most `most` bytes holds, 256 at most. */
-#define SLAB_BYTES_MAX(size) ((size) <= 4096 ? 65536 : (size) <= 8192 ? 131072 : 262144)
-#define SLOTS(size) \
-    (SLAB_BYTES_MAX(size) / (size) < BM_MAX_SLOTS ? SLAB_BYTES_MAX(size) / (size) : BM_MAX_SLOTS)
-#define LEAVES(size) ((SLOTS(size) * (size) + BM_LEAF_BYTES - 1) / BM_LEAF_BYTES)
 #define RECIPROCAL(size) (((UINT64_C(1) << 32) + (size) - 1) / (size))
+
+/* The product of slot q's distance and the reciprocal is q * 2^32 + q * ERROR: the low half must
+ * stay below the reciprocal for every slot, which bounds the slots of a few large classes. */
+#define ERROR(size) (RECIPROCAL(size) * (size) - (UINT64_C(1) << 32))
+#define EXACT_SLOTS(size) (ERROR(size) == 0 ? BM_MAX_SLOTS : RECIPROCAL(size) / (ERROR(size) | 1))
+
+/* As many slots as the largest slab of that size holds. */
+#define SLAB_BYTES_MAX(size) ((size) <= 4096 ? 65536 : (size) <= 8192 ? 131072 : 262144)
+#define LEAST(a, b) ((a) < (b) ? (a) : (b))
+#define SLOTS(size) \
+    LEAST(LEAST(SLAB_BYTES_MAX(size) / (size), BM_MAX_SLOTS), EXACT_SLOTS(size))
+#define LEAVES(size) ((SLOTS(size) * (size) + BM_LEAF_BYTES - 1) / BM_LEAF_BYTES)
 
 /* EACH(class, size of the class below, size) for the eight classes above `base` bytes. */
 #define EIGHT(EACH, class, base, step)                                                          \

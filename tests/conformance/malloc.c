@@ -97,6 +97,25 @@ Test(malloc, usable_size_is_usable_beside_neighbours)
     }
 }
 
+/* More blocks than any slab has slots: each place in a slab is one to get wrong. */
+Test(malloc, every_slot_of_every_size_is_known_and_can_be_freed)
+{
+    enum { limit = 300 };
+    void *blocks[limit];
+
+    for (size_t size = 16; size <= 33 * KIB; size += 16) {
+        size_t count = size < 2048 ? limit : 300000 / size + 2;
+        for (size_t i = 0; i < count; i++) {
+            blocks[i] = buddymalloc_malloc(size);
+            cr_assert_not_null(blocks[i]);
+        }
+        for (size_t i = 0; i < count; i++) {
+            cr_assert_geq(buddymalloc_malloc_usable_size(blocks[i]), size);
+            buddymalloc_free(blocks[i]);
+        }
+    }
+}
+
 Test(malloc, usable_size_of_null_is_zero)
 {
     cr_assert_eq(buddymalloc_malloc_usable_size(NULL), 0);

@@ -147,6 +147,9 @@ Test(contract, fake_runs_out_of_addresses)
     void *second = backend->reserve(backend, 4 * MIB, 4096);
     cr_assert(first != NULL && second != NULL && first != second);
     cr_assert_null(backend->reserve(backend, 4096, 4096));
+    cr_assert(backend->commit(backend, first, 4 * MIB));
+    cr_assert_null(backend->remap(backend, first, 4 * MIB, 8 * MIB, 4 * MIB));
+    cr_assert(fake_backend_is_committed(&small, first, 4 * MIB));
     cr_assert(backend->release(backend, first, 4 * MIB));
     cr_assert_eq(backend->reserve(backend, 4 * MIB, 4 * MIB), first);
 }
@@ -161,7 +164,7 @@ enum misuse {
     PURGE_EMPTY,
     RELEASE_TWICE,
     RELEASE_HEAD,
-    RELEASE_ODD_SIZE,
+    PURGE_ODD_SIZE,
     RESERVE_ODD_SIZE,
     RESERVE_ODD_ALIGNMENT,
     REMAP_PART,
@@ -205,8 +208,8 @@ static void misuse(enum misuse what)
     case RELEASE_HEAD:
         is_ready = backend->release(backend, first, page_bytes);
         break;
-    case RELEASE_ODD_SIZE:
-        is_ready = backend->release(backend, first, 4 * page_bytes - 1);
+    case PURGE_ODD_SIZE:
+        is_ready = backend->purge(backend, first, page_bytes + 1);
         break;
     case RESERVE_ODD_SIZE:
         result = backend->reserve(backend, page_bytes + 1, page_bytes);

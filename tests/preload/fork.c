@@ -42,6 +42,8 @@ static void *publish_and_churn(void *argument)
         free(own[i % 32]);
         own[i % 32] = malloc(size_of(thread, i % block_count));
         check(own[i % 32] != NULL);
+        if (i % 512 == 0)
+            (void)usleep(500); /* leaves processor time to the children */
     }
     for (unsigned i = 0; i < 32; i++)
         free(own[i]);
@@ -61,6 +63,7 @@ static void *start_threads_in_a_row(void *unused)
         pthread_t thread;
         check(pthread_create(&thread, NULL, try_bundle, NULL) == 0);
         check(pthread_join(thread, NULL) == 0);
+        (void)usleep(500);
     }
     return unused;
 }

@@ -48,11 +48,14 @@ static void exhaust_by_threads(void)
 {
     enum { thread_limit = 200 };
     pthread_t threads[thread_limit];
+    pthread_attr_t attributes;
 
+    check(pthread_attr_init(&attributes) == 0);
+    check(pthread_attr_setstacksize(&attributes, 256 * 1024) == 0);
     for (unsigned round = 0; round < 2; round++) {
         unsigned count = 0;
         while (count < thread_limit &&
-               pthread_create(&threads[count], NULL, exhaust_in_thread, NULL) == 0)
+               pthread_create(&threads[count], &attributes, exhaust_in_thread, NULL) == 0)
             count++;
         check(count > 0);
         while (count > 0)
@@ -63,14 +66,13 @@ static void exhaust_by_threads(void)
 static int run_limited(size_t bytes)
 {
     bundle_try();
+    exhaust_by_threads();
     for (unsigned round = 0; round < 3; round++) {
         check(exhaust(100) >= bytes / 3);
         check(exhaust(5000) >= bytes / 3);
         check(exhaust(200000) >= bytes / 3);
         bundle_try();
     }
-    exhaust_by_threads();
-    bundle_try();
     return 0;
 }
 

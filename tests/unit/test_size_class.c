@@ -1,0 +1,112 @@
+/* size class: the table, and the arithmetic that finds slots, over every byte of every slab. */
+#include "core/size_class.h"
+
+#include "core/slab.h"
+#include "expect.h"
+
+Test(size_class, table_is_ordered_and_aligned)
+{
+    expect(bm_size_classes[BM_SIZE_CLASSES - 1].slot_bytes == BM_SMALL_MAX);
+    for (unsigned number = 0; number < BM_SIZE_CLASSES; number++) {
+        const struct bm_size_class *class = &bm_size_classes[number];
+        expect(class->slot_bytes % BM_QUANTUM == 0);
+        expect(number == 0 || class->slot_bytes > class[-1].slot_bytes);
+        expect(class->slots >= 4 && class->slots <= BM_MAX_SLOTS);
+        expect(class->slot_bytes > 4096 || class->leaves <= 16);
+        expect(class->leaves <= 64);
+    }
+}
+
+Test(size_class, slots_fill_the_slab)
+{
+    for (unsigned number = 0; number < BM_SIZE_CLASSES; number++) {
+        const struct bm_size_class *class = &bm_size_classes[number];
+        size_t slab_bytes = (size_t)class->leaves * BM_LEAF_BYTES;
+        size_t slots_bytes = (size_t)class->slots * class->slot_bytes;
+        expect_at(slots_bytes <= slab_bytes, "class %u", number);
+        expect_at(slab_bytes - slots_bytes < BM_LEAF_BYTES, "class %u wastes a leaf", number);
+        expect_at(slab_bytes - slots_bytes < class->slot_bytes || class->slots == BM_MAX_SLOTS,
+                  "class %u wastes a slot", number);
+    }
+}
+
+Test(size_class, every_size_has_the_smallest_class_that_holds_it)
+{
+    unsigned expected = 0;
+    for (size_t size = 0; size <= BM_SMALL_MAX; size++) {
+        if (size > bm_size_classes[expected].slot_bytes)
+            expected++;
+        expect_at(bm_class_of_size(size) == expected, "size %zu", size);
+    }
+}
+
+Test(size_class, cursor_offsets_are_scaled_class_numbers)
+{
+    for (size_t quanta = 0; quanta <= BM_SMALL_MAX / BM_QUANTUM; quanta++)
+        expect(bm_cursor_offsets[quanta] == bm_class_of_size(quanta * BM_QUANTUM) * BM_CURSOR_BYTES);
+}
+
+/* 11 % of the slot; by the 16-byte steps at most 15 bytes up to 128. */
+Test(size_class, waste_is_bounded)
+{
+    for (size_t size = 1; size <= BM_SMALL_MAX; size++) {
+        size_t slot_bytes = bm_size_classes[bm_class_of_size(size)].slot_bytes;
+        size_t waste = slot_bytes - size;
+        if (size <= 128)
+            expect_at(waste < BM_QUANTUM, "size %zu", size);
+        else
+            expect_at(waste * 100 <= slot_bytes * 12 && (waste < 16 || waste * 9 <= slot_bytes),
+                      "size %zu", size);
+    }
+}
+
+/* Every byte of the slab, the lead in front of the first slot included. */
+static void check_distances(const struct bm_slab *slab, size_t slot_bytes, size_t slots,
+                            uint32_t begin, uint32_t end)
+{
+    for (uint32_t offset = begin; offset < end; offset++) {
+        bool is_start = offset >= slab->first_byte && (offset - slab->first_byte) % slot_bytes == 0;
+        size_t slot = 0;
+        expect_at(bm_slab_find_slot(slab, offset, &slot) == is_start, "slot size %zu, distance %ld",
+                  slot_bytes, (long)offset - (long)slab->first_byte);
+        if (is_start)
+            expect(slot == (offset - slab->first_byte) / slot_bytes && slot < slots);
+    }
+}
+
+Test(size_class, finds_slots_at_every_distance)
+{
+    for (unsigned number = 0; number < BM_SIZE_CLASSES; number++) {
+        const struct bm_size_class *class = &bm_size_classes[number];
+        unsigned places[] = {17, 500, 1024U - class->leaves};
+        for (unsigned place = 0; place < 3; place++) {
+            uint32_t begin = places[place] * BM_LEAF_BYTES;
+            uint32_t end = begin + class->leaves * (uint32_t)BM_LEAF_BYTES;
+            struct bm_slab slab = {
+                .size_class = (uint8_t)number,
+                .leaves = class->leaves,
+                .reciprocal = class->reciprocal,
+                .first_byte = end - class->slots * class->slot_bytes,
+            };
+            expect(bm_slab_first_leaf(&slab) == places[place]);
+            check_distances(&slab, class->slot_bytes, class->slots, begin, end);
+        }
+    }
+}
+
+Test(size_class, finds_page_blocks_only_at_their_start)
+{
+    static const unsigned lengths[] = {1, 2, 9, 100, 511, 512};
+    for (unsigned index = 0; index < sizeof lengths / sizeof *lengths; index++) {
+        unsigned leaves = lengths[index];
+        uint32_t begin = (1024 - leaves) * (uint32_t)BM_LEAF_BYTES;
+        struct bm_slab slab = {
+            .size_class = BM_PAGE_CLASS,
+            .leaves = (uint16_t)leaves,
+            .reciprocal = BM_PAGE_RECIPROCAL,
+            .first_byte = begin,
+        };
+        check_distances(&slab, (size_t)leaves * BM_LEAF_BYTES, 1, begin,
+                        begin + leaves * (uint32_t)BM_LEAF_BYTES);
+    }
+}
