@@ -3,6 +3,7 @@
 #include "api/options.h"
 #include "api/system_memory.h"
 #include "api/thread_arena.h"
+#include "api/trim.h"
 #include "base/message.h"
 #include "core/page_block.h"
 #include "core/remote_free.h"
@@ -42,15 +43,12 @@ static void *allocate_pages(size_t bytes, size_t alignment, bool *is_zero)
     return block;
 }
 
-void *bm_block_allocate(size_t bytes, bool *is_zero)
+static void *allocate(size_t bytes, bool *is_zero)
 {
-    *is_zero = false;
     if (bytes <= BM_SMALL_MAX)
         return allocate_small(bm_class_of_size(bytes));
     if (bytes <= BM_PAGE_BLOCK_MAX)
         return allocate_pages(bytes, BM_LEAF_BYTES, is_zero);
-    if (bytes > PTRDIFF_MAX)
-        return NULL;
     return bm_system_allocate_huge(bytes, BM_LEAF_BYTES, is_zero);
 }
 
@@ -67,19 +65,35 @@ static bool find_aligned_class(size_t alignment, size_t bytes, unsigned *size_cl
     return false;
 }
 
-void *bm_block_allocate_aligned(size_t alignment, size_t bytes, bool *is_zero)
+static void *allocate_aligned(size_t alignment, size_t bytes, bool *is_zero)
 {
     unsigned size_class;
-    *is_zero = false;
     if (alignment <= BM_QUANTUM)
-        return bm_block_allocate(bytes, is_zero);
-    if (bytes > PTRDIFF_MAX)
-        return NULL;
+        return allocate(bytes, is_zero);
     if (find_aligned_class(alignment, bytes, &size_class))
         return allocate_small(size_class);
     if (bytes <= BM_PAGE_BLOCK_MAX && alignment <= BM_PAGE_BLOCK_MAX)
         return allocate_pages(bytes == 0 ? 1 : bytes, alignment, is_zero);
     return bm_system_allocate_huge(bytes, alignment, is_zero);
+}
+
+void *bm_block_allocate_aligned(size_t alignment, size_t bytes, bool *is_zero)
+{
+    *is_zero = false;
+    if (bytes > PTRDIFF_MAX)
+        return NULL;
+    void *block = allocate_aligned(alignment, bytes, is_zero);
+    if (bm_likely(block != NULL))
+        return block;
+    /* No memory: what lies free elsewhere may be what is missing. */
+    (void)bm_trim(0);
+    *is_zero = false;
+    return allocate_aligned(alignment, bytes, is_zero);
+}
+
+void *bm_block_allocate(size_t bytes, bool *is_zero)
+{
+    return bm_block_allocate_aligned(BM_QUANTUM, bytes, is_zero);
 }
 
 /* ---- find ---- */

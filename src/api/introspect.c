@@ -9,9 +9,8 @@
 #include "api/options.h"
 #include "api/system_memory.h"
 #include "api/thread_arena.h"
+#include "api/trim.h"
 #include "base/message.h"
-#include "core/page_block.h"
-#include "core/remote_free.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -197,31 +196,16 @@ BM_PUBLIC int buddymalloc_malloc_info(int options, FILE *stream)
 
 /* ---- malloc_trim, mallopt ---- */
 
-static void trim_arena(struct bm_arena *arena, void *context)
-{
-    size_t *purged = context;
-    *purged += bm_arena_trim(arena);
-}
-
 BM_PUBLIC int buddymalloc_malloc_trim(size_t pad)
 {
     int saved_errno = errno;
-    size_t purged = 0;
     struct heap_stats stats;
     count_heap(&stats);
     if (pad != 0 && purgeable_bytes(&stats) <= pad)
         return 0;
-    struct bm_arena *own = bm_thread.arena;
-    if (own != NULL) {
-        bm_mutex_lock(&own->gate);
-        bm_page_block_drop_all(own);
-        bm_remote_merge(own);
-        bm_mutex_unlock(&own->gate);
-    }
-    bm_arenas_visit(NULL, trim_arena, &purged);
-    purged += bm_system_trim(pad);
+    bool went_back = bm_trim(pad);
     errno = saved_errno;
-    return purged > 0;
+    return went_back;
 }
 
 /* Parameters of mallopt(3); <malloc.h> is not included because it declares what we define. */

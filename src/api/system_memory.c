@@ -11,22 +11,11 @@ static struct bm_huge_heap huge_heap;
 
 /* ---- chunks for arenas ---- */
 
-/* A huge block that is free and kept is memory to fall back on. Lock held. */
-static bool drop_kept(void)
-{
-    struct bm_huge *kept = atomic_exchange_explicit(&huge_heap.kept, NULL, memory_order_acq_rel);
-    if (kept != NULL)
-        bm_huge_release(&huge_heap, kept);
-    return kept != NULL;
-}
-
 static void *acquire_chunk(struct bm_chunk_source *source, bool *is_zero)
 {
     (void)source;
     bm_system_lock();
     void *chunk = bm_regions_acquire(&regions, 1, 0, BM_CHUNK_BYTES, is_zero);
-    if (chunk == NULL && drop_kept())
-        chunk = bm_regions_acquire(&regions, 1, 0, BM_CHUNK_BYTES, is_zero);
     bm_system_unlock();
     return chunk;
 }
@@ -128,8 +117,6 @@ void *bm_system_allocate_huge(size_t bytes, size_t alignment, bool *is_zero)
     if (evicted != NULL)
         bm_huge_release(&huge_heap, evicted);
     huge = bm_huge_allocate(&huge_heap, bytes, alignment, is_zero);
-    if (huge == NULL && (drop_kept() || bm_regions_purge(&regions, 0) > 0))
-        huge = bm_huge_allocate(&huge_heap, bytes, alignment, is_zero);
     void *block = huge == NULL ? NULL : huge->user;
     bm_system_unlock();
     return block;
@@ -160,10 +147,14 @@ void *bm_system_resize_huge(struct bm_huge *huge, size_t bytes)
 size_t bm_system_trim(size_t keep_bytes)
 {
     bm_system_lock();
-    (void)drop_kept();
-    size_t purged = bm_regions_purge(&regions, keep_bytes / BM_CHUNK_BYTES);
+    struct bm_huge *kept = atomic_exchange_explicit(&huge_heap.kept, NULL, memory_order_acq_rel);
+    if (kept != NULL)
+        bm_huge_release(&huge_heap, kept);
+    size_t returned = bm_regions_purge(&regions, keep_bytes / BM_CHUNK_BYTES);
+    if (keep_bytes == 0)
+        (void)bm_regions_give_back(&regions);
     bm_system_unlock();
-    return purged;
+    return returned;
 }
 
 void bm_system_stats(struct bm_system_stats *stats)

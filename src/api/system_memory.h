@@ -32,7 +32,8 @@ void bm_system_free_huge(struct bm_huge *huge, void *block);
 /* Resizes in place or by moving page tables: the block's address, or NULL: unchanged. */
 void *bm_system_resize_huge(struct bm_huge *huge, size_t bytes);
 
-/* Gives back free chunks except `keep_bytes`: bytes that went. */
+/* Gives back free chunks except `keep_bytes`, and regions that are wholly free when that is 0:
+ * bytes of memory that went. */
 size_t bm_system_trim(size_t keep_bytes);
 
 void bm_system_stats(struct bm_system_stats *stats);

@@ -230,13 +230,16 @@ void bm_arenas_before_fork(void)
     bm_system_lock();
     while (lock_next_gate())
         continue;
+    bm_mutex_holds_all = true;
 }
 
 void bm_arenas_after_fork_in_parent(void)
 {
+    bm_mutex_holds_all = false;
     for (struct bm_arena *arena = arenas; arena != NULL; arena = arena->next) {
+        if (arena->is_locked_for_fork)
+            bm_mutex_unlock(&arena->gate);
         arena->is_locked_for_fork = false;
-        bm_mutex_unlock(&arena->gate);
     }
     bm_system_unlock();
     bm_mutex_unlock(&shared_lock);
@@ -244,6 +247,7 @@ void bm_arenas_after_fork_in_parent(void)
 
 void bm_arenas_after_fork_in_child(void)
 {
+    bm_mutex_holds_all = false;
     bm_system_reset_lock();
     bm_mutex_init(&shared_lock);
     for (struct bm_arena *arena = arenas; arena != NULL; arena = arena->next) {

@@ -1,11 +1,17 @@
 /*
  * mutex: a lock that never allocates, over POSIX threads.
  *
- * Locks are recursive for the sake of fork alone: while a thread forks it holds every lock,
- * and other libraries' atfork handlers, which run on that same thread, may allocate.
+ * Recursive, because the registry of arenas makes and ends arenas under the system-memory lock,
+ * and those take and give back chunks under it.
+ *
+ * A thread that forks takes every lock first. From then on, until its own fork handlers have
+ * run, locking is nothing to it: handlers of other libraries may run in between and allocate,
+ * in the child too, where no mutex knows the thread by its new id.
  */
 #ifndef BM_BASE_MUTEX_H
 #define BM_BASE_MUTEX_H
+
+#include "base/attributes.h"
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -13,6 +19,8 @@
 struct bm_mutex {
     pthread_mutex_t native;
 };
+
+extern __thread bool bm_mutex_holds_all __attribute__((tls_model("initial-exec")));
 
 static inline void bm_mutex_init(struct bm_mutex *mutex)
 {
@@ -25,17 +33,19 @@ static inline void bm_mutex_init(struct bm_mutex *mutex)
 
 static inline void bm_mutex_lock(struct bm_mutex *mutex)
 {
-    (void)pthread_mutex_lock(&mutex->native);
+    if (bm_likely(!bm_mutex_holds_all))
+        (void)pthread_mutex_lock(&mutex->native);
 }
 
 static inline bool bm_mutex_try_lock(struct bm_mutex *mutex)
 {
-    return pthread_mutex_trylock(&mutex->native) == 0;
+    return bm_mutex_holds_all || pthread_mutex_trylock(&mutex->native) == 0;
 }
 
 static inline void bm_mutex_unlock(struct bm_mutex *mutex)
 {
-    (void)pthread_mutex_unlock(&mutex->native);
+    if (bm_likely(!bm_mutex_holds_all))
+        (void)pthread_mutex_unlock(&mutex->native);
 }
 
 #endif

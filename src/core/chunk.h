@@ -22,8 +22,12 @@
 #define BM_CHUNK_SHIFT 22
 #define BM_CHUNK_BYTES ((size_t)1 << BM_CHUNK_SHIFT)
 
-/* User addresses have 48 bits at most, unless a program asks mmap for more by a hint. */
+/* The bits of a user address, unless a program asks mmap for more by a hint. */
+#if defined(__x86_64__)
+#define BM_ADDRESS_BITS 47
+#else
 #define BM_ADDRESS_BITS 48
+#endif
 #define BM_CHUNK_MAP_WORDS ((size_t)1 << (BM_ADDRESS_BITS - BM_CHUNK_SHIFT - 6))
 
 enum bm_chunk_kind {

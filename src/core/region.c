@@ -280,3 +280,30 @@ void bm_regions_adopt(struct bm_regions *regions, void *address, size_t chunks)
     }
     (void)bm_regions_purge(regions, DIRTY_CHUNKS_MIN);
 }
+
+static size_t give_back_region(struct bm_regions *regions, unsigned index)
+{
+    struct bm_region *region = &regions->region[index];
+    struct bm_backend *backend = regions->backend;
+    size_t bytes = region->chunks * BM_CHUNK_BYTES;
+    if (region->tree.free_leaves != region->chunks ||
+        !backend->release(backend, region->base, bytes))
+        return 0;
+    for (unsigned chunk = 0; chunk < region->chunks; chunk++)
+        if (chunk_is_dirty(region, chunk))
+            regions->dirty_chunks--;
+    regions->reserved_bytes -= bytes;
+    regions->count--;
+    if (index != regions->count)
+        *region = regions->region[regions->count];
+    regions->region[regions->count] = (struct bm_region){0};
+    return bytes;
+}
+
+size_t bm_regions_give_back(struct bm_regions *regions)
+{
+    size_t bytes = 0;
+    for (unsigned index = regions->count; index-- > 0;)
+        bytes += give_back_region(regions, index);
+    return bytes;
+}

@@ -1,7 +1,7 @@
 /*
  * region: one reservation of address space, cut into chunks by a buddy tree.
  *
- * The first region has 64 MiB, each next one is twice as large as the last, up to 1 GiB; when
+ * The first region has 64 MiB, each next one is twice as large as the last, up to 4 GiB; when
  * the system refuses, half as much is asked for until the request itself no longer fits. A
  * reservation that begins where the last region ends extends it instead of adding one.
  *
@@ -26,9 +26,9 @@
 #include "core/chunk.h"
 
 enum {
-    BM_REGIONS_MAX = 4096,
+    BM_REGIONS_MAX = 1024,
     BM_REGION_FIRST_CHUNKS = 16,
-    BM_REGION_MOST_CHUNKS = 256,
+    BM_REGION_MOST_CHUNKS = BM_BUDDY_MAX_LEAVES,
 };
 
 struct bm_region {
@@ -71,6 +71,9 @@ void bm_regions_adopt(struct bm_regions *regions, void *address, size_t chunks);
 
 /* Purges free chunks until at most `keep` dirty ones are left: bytes that went back. */
 size_t bm_regions_purge(struct bm_regions *regions, size_t keep);
+
+/* Returns the address space of regions that are wholly free: bytes. */
+size_t bm_regions_give_back(struct bm_regions *regions);
 
 /* Walks every invariant; aborts with the broken one. */
 void bm_regions_verify(const struct bm_regions *regions);

@@ -1,0 +1,31 @@
+#include "api/trim.h"
+
+#include "api/system_memory.h"
+#include "api/thread_arena.h"
+#include "core/page_block.h"
+#include "core/remote_free.h"
+
+/* What only the owner may let go of. */
+static void trim_own(struct bm_arena *arena)
+{
+    bm_mutex_lock(&arena->gate);
+    bm_page_block_drop_all(arena);
+    bm_remote_merge(arena);
+    bm_mutex_unlock(&arena->gate);
+}
+
+static void trim_arena(struct bm_arena *arena, void *context)
+{
+    size_t *purged = context;
+    *purged += bm_arena_trim(arena);
+}
+
+bool bm_trim(size_t keep_bytes)
+{
+    size_t purged = 0;
+    if (bm_thread.arena != NULL)
+        trim_own(bm_thread.arena);
+    bm_arenas_visit(NULL, trim_arena, &purged);
+    purged += bm_system_trim(keep_bytes);
+    return purged > 0;
+}

@@ -1,0 +1,3 @@
+#include "base/mutex.h"
+
+__thread bool bm_mutex_holds_all;

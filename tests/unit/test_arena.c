@@ -1,0 +1,415 @@
+/* arena: slots, cursors, credit, lists of slabs, buckets of trees, from the cradle to the grave. */
+#include "core/arena.h"
+
+#include "core_heap.h"
+#include "expect.h"
+#include "random.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define MIB ((size_t)1 << 20)
+
+static struct core_heap heap;
+static struct bm_arena *arena;
+
+static void set_up(void)
+{
+    core_heap_init(&heap, 2048 * MIB, 0);
+    arena = bm_arena_create(&heap.source);
+    expect(arena != NULL);
+}
+
+static void tear_down(void)
+{
+    if (arena != NULL)
+        expect(core_heap_retire(&heap, arena));
+    core_heap_finish(&heap);
+}
+
+TestSuite(arena, .init = set_up, .fini = tear_down);
+
+static void *allocate(size_t bytes)
+{
+    void *block = core_heap_allocate(&heap, arena, bytes);
+    expect(block != NULL);
+    return block;
+}
+
+static void release(void *block)
+{
+    core_heap_free(&heap, arena, block);
+}
+
+static void verify(void)
+{
+    bm_arena_verify(arena);
+    core_heap_verify(&heap);
+}
+
+/* A slab of a class, all slots taken. */
+static void fill_slab(unsigned size_class, char **blocks)
+{
+    const struct bm_size_class *class = &bm_size_classes[size_class];
+    for (unsigned slot = 0; slot < class->slots; slot++)
+        blocks[slot] = allocate(class->slot_bytes);
+}
+
+/* ---- life ---- */
+
+Test(arena, begins_as_one_leaf_of_its_first_tree)
+{
+    verify();
+    struct bm_tree *tree = (struct bm_tree *)bm_chunk_of(arena);
+    expect(arena->trees == 1 && arena->slabs_live == 0 && tree->owner == arena);
+    expect((char *)arena == (char *)tree + BM_TREE_HEADER_LEAVES * BM_LEAF_BYTES);
+    expect(tree->header_leaves == BM_TREE_HEADER_LEAVES + 1);
+    expect(bm_chunk_map_has(&heap.regions->map, &tree->chunk));
+    expect(heap.chunks == 1);
+}
+
+Test(arena, begins_in_a_dirty_chunk_too)
+{
+    for (unsigned value = 0; value < 256; value += 51) {
+        expect(core_heap_retire(&heap, arena));
+        bool is_zero;
+        char *chunk = heap.source.acquire(&heap.source, &is_zero);
+        memset(chunk, (int)value, BM_CHUNK_BYTES);
+        heap.source.release(&heap.source, (struct bm_chunk *)chunk);
+        arena = bm_arena_create(&heap.source);
+        expect(arena != NULL && (char *)bm_chunk_of(arena) == chunk);
+        verify();
+        void *block = allocate(100);
+        release(block);
+        verify();
+    }
+}
+
+Test(arena, is_not_created_without_memory)
+{
+    heap.fake.refuses[FAKE_COMMIT] = true;
+    expect(bm_arena_create(&heap.source) == NULL);
+    expect(heap.chunks == 1);
+}
+
+Test(arena, retires_with_live_blocks_and_lives_on)
+{
+    void *small = allocate(100);
+    void *page = allocate(100000);
+    release(allocate(64));
+    release(allocate(50000));
+    expect(!core_heap_retire(&heap, arena));
+    expect(arena->slabs_live == 2);
+    for (unsigned size_class = 0; size_class < BM_SIZE_CLASSES; size_class++)
+        expect(arena->cursors[size_class].slab == NULL);
+    /* The next owner. */
+    release(small);
+    release(page);
+    void *block = allocate(100);
+    verify();
+    release(block);
+}
+
+/* ---- slots ---- */
+
+Test(arena, gives_slots_in_order_of_address)
+{
+    for (unsigned size_class = 0; size_class < BM_SIZE_CLASSES; size_class++) {
+        const struct bm_size_class *class = &bm_size_classes[size_class];
+        char *blocks[BM_MAX_SLOTS];
+        fill_slab(size_class, blocks);
+        for (unsigned slot = 0; slot < class->slots; slot++) {
+            expect_at(blocks[slot] == blocks[0] + (size_t)slot * class->slot_bytes,
+                      "class %u slot %u", size_class, slot);
+            memset(blocks[slot], 0x5a, class->slot_bytes);
+        }
+        expect((uintptr_t)(blocks[class->slots - 1] + class->slot_bytes) % BM_LEAF_BYTES == 0);
+        verify();
+        for (unsigned slot = 0; slot < class->slots; slot++)
+            release(blocks[slot]);
+        verify();
+    }
+}
+
+Test(arena, gives_a_freed_slot_again)
+{
+    char *first = allocate(64);
+    char *second = allocate(64);
+    release(first);
+    expect(allocate(64) == first);
+    release(second);
+    expect(allocate(64) == second);
+    release(first);
+    release(second);
+}
+
+Test(arena, fills_slabs_before_it_makes_more)
+{
+    char *blocks[3 * BM_MAX_SLOTS];
+    for (unsigned index = 0; index < 3 * BM_MAX_SLOTS; index++)
+        blocks[index] = allocate(16);
+    expect(arena->slabs_live == 3);
+    void *more = allocate(16);
+    expect(arena->slabs_live == 4);
+    release(more);
+    for (unsigned index = 0; index < 3 * BM_MAX_SLOTS; index++)
+        release(blocks[index]);
+    verify();
+}
+
+Test(arena, returns_null_without_memory_and_recovers)
+{
+    heap.fake.refuses[FAKE_COMMIT] = true;
+    size_t count = 0;
+    void **blocks = calloc(4096, sizeof *blocks);
+    while ((blocks[count] = core_heap_allocate(&heap, arena, 32768)) != NULL)
+        count++;
+    verify();
+    expect(count >= 100 && core_heap_allocate(&heap, arena, 24000) == NULL);
+    heap.fake.refuses[FAKE_COMMIT] = false;
+    blocks[count++] = allocate(32768);
+    verify();
+    while (count > 0)
+        release(blocks[--count]);
+    core_heap_trim(&heap, arena);
+    verify();
+    free(blocks);
+}
+
+/* ---- credit and lists ---- */
+
+Test(arena, lists_a_slab_with_a_quarter_of_its_slots_free)
+{
+    char *first[BM_MAX_SLOTS];
+    char *second[BM_MAX_SLOTS];
+    unsigned size_class = bm_class_of_size(64);
+    unsigned slots = bm_size_classes[size_class].slots;
+    fill_slab(size_class, first);
+    fill_slab(size_class, second);
+    struct bm_slab *slab = core_heap_slab(first[0]);
+    expect(slab->state == BM_SLAB_UNLISTED && slab->credit == (int32_t)slots / 4);
+    for (unsigned slot = 0; slot < slots / 4 - 1; slot++)
+        release(first[slot]);
+    expect(slab->state == BM_SLAB_UNLISTED && slab->credit == 1);
+    release(first[slots / 4 - 1]);
+    expect(slab->state == BM_SLAB_LISTED && arena->listed[size_class] == slab);
+    expect(slab->credit == (int32_t)(slots - slots / 4));
+    verify();
+    /* The next refill takes it, and its slots in order. */
+    expect(allocate(64) == first[0]);
+    expect(slab->state == BM_SLAB_CURRENT && arena->listed[size_class] == NULL);
+    verify();
+    release(first[0]);
+    for (unsigned slot = slots / 4; slot < slots; slot++)
+        release(first[slot]);
+    for (unsigned slot = 0; slot < slots; slot++)
+        release(second[slot]);
+    verify();
+}
+
+Test(arena, recycles_empty_slabs_but_keeps_one)
+{
+    enum { SLABS = 5 };
+    char *blocks[SLABS][BM_MAX_SLOTS];
+    unsigned size_class = bm_class_of_size(256);
+    unsigned slots = bm_size_classes[size_class].slots;
+    for (unsigned index = 0; index < SLABS; index++)
+        fill_slab(size_class, blocks[index]);
+    expect(arena->slabs_live == SLABS);
+    for (unsigned index = 0; index < SLABS - 1; index++) {
+        for (unsigned slot = 0; slot < slots; slot++)
+            release(blocks[index][slot]);
+        /* The current one, and one that is empty and listed. */
+        expect_at(arena->slabs_live == SLABS - (index == 0 ? 0 : index), "slab %u", index);
+        verify();
+    }
+    struct bm_slab *kept = arena->listed[size_class];
+    expect(kept != NULL && kept->next == NULL);
+    expect(bm_slab_count_free(kept) == slots && kept->credit == BM_CREDIT_ENDLESS);
+    for (unsigned slot = 0; slot < slots; slot++)
+        release(blocks[SLABS - 1][slot]);
+    verify();
+}
+
+/* Credit is a hint: whatever it says, slabs are not lost, and bits are right. */
+Test(arena, survives_a_wrong_credit)
+{
+    char *blocks[4][BM_MAX_SLOTS];
+    unsigned size_class = bm_class_of_size(512);
+    unsigned slots = bm_size_classes[size_class].slots;
+    for (unsigned index = 0; index < 4; index++)
+        fill_slab(size_class, blocks[index]);
+    core_heap_slab(blocks[0][0])->credit = 1;
+    core_heap_slab(blocks[1][0])->credit = (int32_t)slots;
+    core_heap_slab(blocks[3][0])->credit = 1; /* the current one */
+    for (unsigned slot = 0; slot < slots; slot++)
+        for (unsigned index = 0; index < 4; index++) {
+            release(blocks[index][slot]);
+            verify();
+        }
+    expect(core_heap_slab(blocks[3][0])->state == BM_SLAB_CURRENT);
+}
+
+/* ---- trees ---- */
+
+Test(arena, prefers_the_tree_with_the_smallest_sufficient_block)
+{
+    /* One tree per half: the first block of 2 MiB fits the home tree, the others need new ones. */
+    char *halves[4];
+    for (unsigned index = 0; index < 4; index++)
+        halves[index] = allocate(2 * MIB);
+    expect(arena->trees == 4);
+    verify();
+    /* All four have 256 leaves free at most; a slab goes to one of them, never to a fifth. */
+    char *small = allocate(16);
+    expect(arena->trees == 4);
+    /* It broke a block: the next small slabs go to the same tree. */
+    char *next = allocate(32);
+    expect(bm_tree_of(next) == bm_tree_of(small));
+    verify();
+    for (unsigned index = 0; index < 4; index++)
+        release(halves[index]);
+    release(small);
+    release(next);
+    verify();
+}
+
+Test(arena, sheds_empty_trees)
+{
+    enum { BLOCKS = 40 };
+    void *blocks[BLOCKS];
+    for (unsigned index = 0; index < BLOCKS; index++)
+        blocks[index] = allocate(1500 * 1024);
+    size_t most = arena->trees;
+    expect(most >= BLOCKS / 2 && heap.chunks == most);
+    for (unsigned index = 0; index < BLOCKS; index++) {
+        release(blocks[index]);
+        expect(heap.chunks == arena->trees);
+    }
+    verify();
+    expect_at(arena->trees <= 2, "%zu trees", arena->trees);
+}
+
+Test(arena, forgets_chunks_that_it_gave_back)
+{
+    void *blocks[8];
+    for (unsigned index = 0; index < 8; index++)
+        blocks[index] = allocate(2 * MIB);
+    for (unsigned index = 0; index < 8; index++)
+        release(blocks[index]);
+    core_heap_trim(&heap, arena);
+    for (unsigned index = 0; index < BM_OWN_CHUNKS; index++) {
+        struct bm_tree *tree = atomic_load(&arena->own_chunks[index]);
+        expect(tree == BM_NO_TREE || tree == (struct bm_tree *)bm_chunk_of(arena));
+    }
+    expect(arena->trees == 1);
+}
+
+/* The descriptors of a tree run out before its leaves do. */
+Test(arena, goes_on_in_another_tree_when_descriptors_run_out)
+{
+    enum { BLOCKS = 700 };
+    void *blocks[BLOCKS];
+    for (unsigned index = 0; index < BLOCKS; index++) {
+        bool is_zero;
+        bm_mutex_lock(&arena->gate);
+        struct bm_slab *slab = bm_arena_make_page_block(arena, 1, 0, &is_zero);
+        bm_mutex_unlock(&arena->gate);
+        expect(slab != NULL);
+        blocks[index] = (char *)bm_tree_of(slab) + slab->first_byte;
+    }
+    expect(arena->trees == 2);
+    verify();
+    for (unsigned index = 0; index < BLOCKS; index++)
+        release(blocks[index]);
+    core_heap_trim(&heap, arena);
+    verify();
+    expect(arena->trees == 1 && arena->slabs_live == 0);
+}
+
+/* ---- trim ---- */
+
+Test(arena, trim_gives_back_all_that_is_free)
+{
+    enum { BLOCKS = 20000 };
+    void **blocks = calloc(BLOCKS, sizeof *blocks);
+    for (unsigned index = 0; index < BLOCKS; index++) {
+        blocks[index] = allocate(1000);
+        memset(blocks[index], 1, 1000);
+    }
+    for (unsigned index = 0; index < BLOCKS; index++)
+        release(blocks[index]);
+    bm_mutex_lock(&arena->gate);
+    (void)bm_arena_trim(arena);
+    struct bm_tree *tree = (struct bm_tree *)bm_chunk_of(arena);
+    expect(arena->trees <= 2 && bm_tree_dirty_bytes(tree) == 0);
+    bm_mutex_unlock(&arena->gate);
+    verify();
+    free(blocks);
+}
+
+/* ---- random programs ---- */
+
+struct live {
+    unsigned char *block;
+    size_t bytes;
+    unsigned char value;
+};
+
+static size_t any_bytes(struct test_random *random)
+{
+    size_t limit = (size_t)1 << random_between(random, 4, random_once_in(random, 16) ? 21 : 15);
+    return random_below(random, limit + 1);
+}
+
+static bool is_whole(const struct live *live)
+{
+    for (size_t offset = 0; offset < live->bytes; offset += offset < 256 ? 1 : 4093)
+        if (live->block[offset] != live->value)
+            return false;
+    return true;
+}
+
+static void run_program(uint64_t seed, unsigned steps, unsigned most)
+{
+    struct test_random random = {seed};
+    struct live *live = calloc(most, sizeof *live);
+    unsigned count = 0;
+    for (unsigned step = 0; step < steps; step++) {
+        /* It grows and shrinks in phases. */
+        bool grows = step / 2048 % 2 == 0 ? !random_once_in(&random, 4) : random_once_in(&random, 4);
+        if (grows && count < most) {
+            struct live new = {.bytes = any_bytes(&random), .value = (unsigned char)step};
+            new.block = allocate(new.bytes);
+            memset(new.block, new.value, new.bytes);
+            live[count++] = new;
+        } else if (count > 0) {
+            unsigned pick = (unsigned)random_below(&random, count);
+            expect_at(is_whole(&live[pick]), "step %u", step);
+            release(live[pick].block);
+            live[pick] = live[--count];
+        }
+        if (step % 64 == 0)
+            verify();
+    }
+    while (count > 0) {
+        count--;
+        expect(is_whole(&live[count]));
+        release(live[count].block);
+    }
+    verify();
+    free(live);
+}
+
+Test(arena, random_programs)
+{
+    run_program(1, 50000, 5000);
+    run_program(2, 20000, 100);
+    /* Retired in between, as if one thread inherited from another. */
+    for (uint64_t seed = 3; seed < 8; seed++) {
+        run_program(seed, 5000, 1000);
+        expect(core_heap_retire(&heap, arena));
+        arena = bm_arena_create(&heap.source);
+        expect(arena != NULL);
+    }
+}

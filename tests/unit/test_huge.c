@@ -1,0 +1,442 @@
+/* huge: blocks of whole chunks, from the regions or with a reservation of their own. */
+#include "core/huge.h"
+
+#include "core_heap.h"
+#include "dying.h"
+#include "expect.h"
+#include "random.h"
+
+#include <string.h>
+
+#define MIB ((size_t)1 << 20)
+#define STRIDE ((size_t)32 << 10) /* of the bytes that are written and compared */
+
+static struct core_heap heap;
+
+static void set_up(void)
+{
+    core_heap_init(&heap, 8192 * MIB, 0);
+}
+
+static void tear_down(void)
+{
+    core_heap_finish(&heap);
+}
+
+TestSuite(huge, .init = set_up, .fini = tear_down);
+
+static struct bm_huge *allocate(size_t bytes, size_t alignment)
+{
+    bool is_zero;
+    struct bm_huge *huge = bm_huge_allocate(&heap.huge, bytes, alignment, &is_zero);
+    core_heap_verify(&heap);
+    return huge;
+}
+
+static void release(struct bm_huge *huge)
+{
+    bm_huge_mark_free(huge, huge->user);
+    bm_huge_release(&heap.huge, huge);
+    core_heap_verify(&heap);
+}
+
+static size_t bytes_of(struct bm_huge *huge)
+{
+    return atomic_load(&huge->bytes);
+}
+
+/* Writes all over a block, its last byte included, so that a wrong range shows as a fault. */
+static void touch(struct bm_huge *huge, unsigned char value)
+{
+    for (size_t offset = 0; offset < bytes_of(huge); offset += STRIDE)
+        huge->user[offset] = (char)value;
+    if (bytes_of(huge) > 0)
+        huge->user[bytes_of(huge) - 1] = (char)value;
+}
+
+static bool is_touched(const char *block, size_t bytes, unsigned char value)
+{
+    for (size_t offset = 0; offset < bytes; offset += STRIDE)
+        if ((unsigned char)block[offset] != value)
+            return false;
+    return true;
+}
+
+Test(huge, rounds_to_pages_and_is_found)
+{
+    static const size_t sizes[] = {2 * MIB + 1, 4 * MIB - 4096, 4 * MIB,   5 * MIB + 17,
+                                   31 * MIB,    100 * MIB,      130 * MIB, 300 * MIB};
+    for (unsigned index = 0; index < sizeof sizes / sizeof *sizes; index++) {
+        struct bm_huge *huge = allocate(sizes[index], 16);
+        expect_at(huge != NULL, "%zu bytes", sizes[index]);
+        expect(bytes_of(huge) == bm_round_up(sizes[index], 4096));
+        expect((uintptr_t)huge->user % 4096 == 0);
+        expect(bm_huge_capacity(huge) >= bytes_of(huge));
+        expect(bm_chunk_of(huge->user) == &huge->chunk);
+        expect(bm_chunk_map_has(&heap.regions->map, &huge->chunk));
+        expect(fake_backend_is_committed(&heap.fake, huge->user, bytes_of(huge)));
+        touch(huge, 1);
+        release(huge);
+        expect(!bm_chunk_map_has(&heap.regions->map, &huge->chunk));
+    }
+}
+
+Test(huge, is_aligned_to_anything_up_to_64_mib)
+{
+    static const size_t sizes[] = {0, 1, 4096, 3 * MIB, 9 * MIB, 140 * MIB};
+    struct bm_huge *kept[6][24] = {0};
+    for (unsigned index = 0; index < sizeof sizes / sizeof *sizes; index++)
+        for (unsigned shift = 4; shift <= 26; shift++) {
+            size_t alignment = (size_t)1 << shift;
+            struct bm_huge *huge = allocate(sizes[index], alignment);
+            expect_at(huge != NULL, "%zu bytes at %zu", sizes[index], alignment);
+            expect((uintptr_t)huge->user % alignment == 0);
+            expect(bm_chunk_of(huge->user) == &huge->chunk);
+            expect(bytes_of(huge) == bm_round_up(sizes[index], 4096));
+            if (sizes[index] < 100 * MIB) {
+                touch(huge, (unsigned char)shift);
+                kept[index][shift - 4] = huge;
+            } else {
+                release(huge);
+            }
+        }
+    for (unsigned index = 0; index < 5; index++)
+        for (unsigned shift = 4; shift <= 26; shift++) {
+            struct bm_huge *huge = kept[index][shift - 4];
+            expect(is_touched(huge->user, bytes_of(huge), (unsigned char)shift));
+            release(huge);
+        }
+}
+
+Test(huge, refuses_what_does_not_fit_an_address)
+{
+    expect(allocate(SIZE_MAX, 16) == NULL);
+    expect(allocate(PTRDIFF_MAX, 16) == NULL);
+    expect(allocate(PTRDIFF_MAX - 4 * BM_CHUNK_BYTES, 16) == NULL);
+    expect(allocate(16, SIZE_MAX / 2 + 1) == NULL);
+    expect(allocate(16, (size_t)1 << 62) == NULL);
+    expect(allocate(PTRDIFF_MAX / 2, (size_t)1 << 61) == NULL);
+    expect(heap.fake.reserved_bytes == heap.regions->reserved_bytes);
+}
+
+Test(huge, says_what_is_zero)
+{
+    bool is_zero = false;
+    struct bm_huge *huge = bm_huge_allocate(&heap.huge, 9 * MIB, 4096, &is_zero);
+    expect(is_zero && is_touched(huge->user, 9 * MIB, 0));
+    touch(huge, 3);
+    release(huge);
+    huge = bm_huge_allocate(&heap.huge, 9 * MIB, 4096, &is_zero);
+    expect(!is_zero || is_touched(huge->user, 9 * MIB, 0));
+    expect(!is_zero);
+    release(huge);
+    (void)bm_regions_purge(heap.regions, 0);
+    huge = bm_huge_allocate(&heap.huge, 9 * MIB, 4096, &is_zero);
+    expect(is_zero && is_touched(huge->user, 9 * MIB, 0));
+    release(huge);
+    huge = bm_huge_allocate(&heap.huge, 200 * MIB, 4096, &is_zero);
+    expect(is_zero && is_touched(huge->user, 200 * MIB, 0));
+    release(huge);
+}
+
+/* ---- keep and take ---- */
+
+static void keep(struct bm_huge *huge)
+{
+    bm_huge_mark_free(huge, huge->user);
+    struct bm_huge *evicted = bm_huge_keep(&heap.huge, huge);
+    if (evicted != NULL)
+        bm_huge_release(&heap.huge, evicted);
+    core_heap_verify(&heap);
+}
+
+Test(huge, keeps_one_block_as_it_is)
+{
+    struct bm_huge *evicted;
+    expect(bm_huge_take_kept(&heap.huge, 8 * MIB, &evicted) == NULL && evicted == NULL);
+    struct bm_huge *huge = allocate(8 * MIB, 4096);
+    touch(huge, 9);
+    size_t calls = heap.fake.call_count;
+    keep(huge);
+    expect(bm_huge_take_kept(&heap.huge, 7 * MIB + 5, &evicted) == huge && evicted == NULL);
+    expect(bytes_of(huge) == 7 * MIB + 4096);
+    expect(atomic_load(&huge->state) == BM_HUGE_LIVE);
+    expect(is_touched(huge->user, 7 * MIB, 9));
+    expect(heap.fake.call_count == calls);
+    expect(bm_huge_take_kept(&heap.huge, 7 * MIB, &evicted) == NULL && evicted == NULL);
+    release(huge);
+}
+
+Test(huge, takes_only_what_fits_without_waste)
+{
+    struct bm_huge *evicted;
+    struct bm_huge *huge = allocate(8 * MIB, 4096);
+    size_t capacity = bm_huge_capacity(huge);
+    keep(huge);
+    expect(bm_huge_take_kept(&heap.huge, capacity + 1, &evicted) == NULL && evicted == NULL);
+    expect(bm_huge_take_kept(&heap.huge, capacity / 2 - 1, &evicted) == NULL && evicted == NULL);
+    expect(bm_huge_take_kept(&heap.huge, capacity / 2, &evicted) == huge);
+    keep(huge);
+    expect(bm_huge_take_kept(&heap.huge, capacity, &evicted) == huge);
+    expect(bytes_of(huge) == capacity);
+    release(huge);
+}
+
+Test(huge, keeps_the_last_one_freed)
+{
+    struct bm_huge *first = allocate(8 * MIB, 4096);
+    struct bm_huge *second = allocate(9 * MIB, 4096);
+    bm_huge_mark_free(first, first->user);
+    bm_huge_mark_free(second, second->user);
+    expect(bm_huge_keep(&heap.huge, first) == NULL);
+    expect(bm_huge_keep(&heap.huge, second) == first);
+    bm_huge_release(&heap.huge, first);
+    struct bm_huge *large = allocate(100 * MIB, 4096);
+    bm_huge_mark_free(large, large->user);
+    expect(bm_huge_keep(&heap.huge, large) == large); /* too large to lie idle */
+    bm_huge_release(&heap.huge, large);
+    core_heap_verify(&heap);
+}
+
+/* ---- misuse ---- */
+
+static void free_twice(void *context)
+{
+    struct bm_huge *huge = context;
+    bm_huge_mark_free(huge, huge->user);
+    bm_huge_mark_free(huge, huge->user);
+}
+
+static void free_inside(void *context)
+{
+    struct bm_huge *huge = context;
+    bm_huge_mark_free(huge, huge->user + 4096);
+}
+
+Test(huge, aborts_on_misuse)
+{
+    struct bm_huge *huge = allocate(8 * MIB, 4096);
+    expect(dies_saying("double free of 0x", free_twice, huge));
+    expect(dies_saying("invalid free of 0x", free_inside, huge));
+    release(huge);
+}
+
+/* ---- resize ---- */
+
+Test(huge, shrinks_in_place_and_gives_chunks_back)
+{
+    struct bm_huge *huge = allocate(40 * MIB, 4096);
+    char *user = huge->user;
+    touch(huge, 5);
+    size_t used = heap.regions->used_chunks;
+    expect(bm_huge_resize(&heap.huge, huge, 9 * MIB + 1) == huge);
+    core_heap_verify(&heap);
+    expect(huge->user == user && bytes_of(huge) == 9 * MIB + 4096);
+    expect(heap.regions->used_chunks == used - 8);
+    expect(is_touched(user, 9 * MIB, 5));
+    /* The rest of the last chunk was given back too. */
+    expect(user[9 * MIB + STRIDE] == 0);
+    release(huge);
+}
+
+Test(huge, grows_in_place_into_free_chunks)
+{
+    struct bm_huge *huge = allocate(5 * MIB, 4096);
+    char *user = huge->user;
+    touch(huge, 5);
+    for (size_t bytes = 5 * MIB; bytes <= 40 * MIB; bytes += 3 * MIB + 4096) {
+        expect_at(bm_huge_resize(&heap.huge, huge, bytes) == huge, "%zu bytes", bytes);
+        core_heap_verify(&heap);
+        expect(huge->user == user && bytes_of(huge) == bytes);
+        touch(huge, 5);
+    }
+    expect(is_touched(user, bytes_of(huge), 5));
+    release(huge);
+}
+
+Test(huge, does_not_grow_into_what_is_taken)
+{
+    struct bm_huge *huge = allocate(3 * MIB, 4096);
+    struct bm_huge *wall = allocate(3 * MIB, 4096);
+    expect(wall->run == huge->run + huge->run_bytes);
+    size_t capacity = bm_huge_capacity(huge);
+    expect(bm_huge_resize(&heap.huge, huge, capacity) == huge);
+    expect(bm_huge_resize(&heap.huge, huge, capacity + 1) == NULL);
+    expect(bytes_of(huge) == capacity);
+    release(wall);
+    heap.fake.refuses[FAKE_COMMIT] = true;
+    expect(bm_huge_resize(&heap.huge, huge, 30 * MIB) == NULL);
+    core_heap_verify(&heap);
+    heap.fake.refuses[FAKE_COMMIT] = false;
+    expect(bm_huge_resize(&heap.huge, huge, 30 * MIB) == huge);
+    release(huge);
+}
+
+/* Linux maps from the top down: a new region often ends where an older one begins. */
+Test(huge, does_not_grow_into_another_region)
+{
+    struct bm_backend *backend = &heap.fake.base;
+    void *filler = backend->reserve(backend, 32 * BM_CHUNK_BYTES, BM_CHUNK_BYTES);
+    struct bm_huge *old[16];
+    for (unsigned count = 0; count < 16; count++)
+        old[count] = bm_huge_allocate(&heap.huge, 3 * MIB, 4096, &(bool){false});
+    expect(backend->release(backend, filler, 32 * BM_CHUNK_BYTES));
+    struct bm_huge *new[32];
+    for (unsigned count = 0; count < 32; count++)
+        new[count] = allocate(3 * MIB, 4096);
+    expect(heap.regions->count == 2);
+    expect((char *)new[31] + BM_CHUNK_BYTES == (char *)old[0]);
+    release(old[0]);
+    struct bm_huge *grown = bm_huge_resize(&heap.huge, new[31], 6 * MIB);
+    core_heap_verify(&heap);
+    if (grown != NULL)
+        expect(grown != new[31]);
+    for (unsigned count = 0; count < 32; count++)
+        release(new[count]);
+    for (unsigned count = 1; count < 16; count++)
+        release(old[count]);
+}
+
+Test(huge, moves_a_dedicated_block)
+{
+    struct bm_huge *huge = allocate(200 * MIB, 4096);
+    struct bm_huge *wall = allocate(200 * MIB, 4096);
+    expect(huge->is_dedicated && wall->is_dedicated);
+    touch(huge, 6);
+    struct bm_huge *moved = bm_huge_resize(&heap.huge, huge, 500 * MIB);
+    core_heap_verify(&heap);
+    expect(moved != NULL && moved != huge);
+    expect(!bm_chunk_map_has(&heap.regions->map, &huge->chunk));
+    expect(bytes_of(moved) == 500 * MIB && is_touched(moved->user, 200 * MIB, 6));
+    expect(bm_chunk_of(moved->user) == &moved->chunk);
+    touch(moved, 7);
+    heap.fake.refuses[FAKE_REMAP] = true;
+    expect(bm_huge_resize(&heap.huge, moved, 900 * MIB) == NULL);
+    core_heap_verify(&heap);
+    expect(bytes_of(moved) == 500 * MIB && is_touched(moved->user, 500 * MIB, 7));
+    heap.fake.refuses[FAKE_REMAP] = false;
+    expect(bm_huge_resize(&heap.huge, moved, 140 * MIB) == moved);
+    expect(is_touched(moved->user, 140 * MIB, 7) && moved->user[140 * MIB] == 0);
+    release(moved);
+    release(wall);
+    expect(heap.fake.reserved_bytes == heap.regions->reserved_bytes);
+}
+
+Test(huge, goes_to_the_regions_when_release_is_refused)
+{
+    struct bm_huge *huge = allocate(200 * MIB, 4096);
+    char *run = huge->run;
+    touch(huge, 1);
+    heap.fake.refuses[FAKE_RELEASE] = true;
+    release(huge);
+    expect(heap.huge.dedicated_bytes == 0 && heap.regions->reserved_bytes == 204 * MIB);
+    expect(heap.regions->dirty_chunks <= 8);
+    heap.fake.base.remap = NULL; /* so that large blocks come from the regions */
+    huge = allocate(200 * MIB, 4096);
+    expect(huge->run == run);
+    touch(huge, 1);
+    release(huge);
+}
+
+/* The same with a lead that was never committed. */
+Test(huge, adopts_an_aligned_reservation)
+{
+    heap.fake.refuses[FAKE_RELEASE] = true;
+    struct bm_huge *huge = allocate(200 * MIB, 64 * MIB);
+    expect(huge->is_dedicated && (uintptr_t)huge->user % (64 * MIB) == 0);
+    touch(huge, 1);
+    release(huge);
+    expect(heap.regions->reserved_bytes == heap.fake.reserved_bytes);
+    size_t chunks = heap.regions->reserved_bytes / BM_CHUNK_BYTES;
+    bool is_zero;
+    for (size_t count = 0; count < chunks; count++) {
+        char *chunk = bm_regions_acquire(heap.regions, 1, 0, BM_CHUNK_BYTES, &is_zero);
+        expect(chunk != NULL);
+        expect(!is_zero || is_touched(chunk, BM_CHUNK_BYTES, 0));
+        chunk[BM_CHUNK_BYTES - 1] = 1;
+    }
+    bm_regions_verify(heap.regions);
+    for (unsigned index = 0; index < heap.regions->count; index++)
+        bm_regions_release(heap.regions, heap.regions->region[index].base,
+                           heap.regions->region[index].chunks);
+}
+
+Test(huge, uses_the_regions_without_remap)
+{
+    heap.fake.base.remap = NULL;
+    struct bm_huge *huge = allocate(900 * MIB, 4096);
+    expect(huge != NULL && !huge->is_dedicated);
+    struct bm_huge *larger = allocate(4100 * MIB, 4096);
+    expect(larger != NULL && larger->is_dedicated);
+    expect(bm_huge_resize(&heap.huge, larger, 5000 * MIB) == NULL);
+    release(huge);
+    release(larger);
+}
+
+/* ---- random programs ---- */
+
+struct live {
+    struct bm_huge *huge;
+    unsigned char value;
+};
+
+static size_t any_bytes(struct test_random *random)
+{
+    size_t shift = random_between(random, 21, random_once_in(random, 8) ? 27 : 24);
+    return ((size_t)1 << shift) + random_below(random, (size_t)1 << shift) + 1;
+}
+
+static void resize_any(struct live *live, size_t bytes)
+{
+    size_t old_bytes = bytes_of(live->huge);
+    struct bm_huge *resized = bm_huge_resize(&heap.huge, live->huge, bytes);
+    if (resized != NULL)
+        live->huge = resized;
+    size_t kept = bytes < old_bytes ? bytes : old_bytes;
+    expect(is_touched(live->huge->user, kept, live->value));
+    expect(bytes_of(live->huge) == (resized == NULL ? old_bytes : bm_round_up(bytes, 4096)));
+    touch(live->huge, live->value);
+}
+
+static void run_program(uint64_t seed)
+{
+    struct test_random random = {seed};
+    struct live live[12];
+    unsigned count = 0;
+    for (unsigned step = 0; step < 400; step++) {
+        unsigned pick = count == 0 ? 0 : (unsigned)random_below(&random, count);
+        unsigned what = (unsigned)random_below(&random, 8);
+        if (what < 3 && count < 12) {
+            size_t alignment = (size_t)1 << random_between(&random, 4, 25);
+            size_t bytes = any_bytes(&random);
+            bool is_zero;
+            struct bm_huge *huge = bm_huge_allocate(&heap.huge, bytes, alignment, &is_zero);
+            if (huge == NULL)
+                continue;
+            expect(!is_zero || is_touched(huge->user, bytes, 0));
+            live[count] = (struct live){huge, (unsigned char)(step | 1)};
+            touch(huge, live[count++].value);
+        } else if (what < 5 && count > 0) {
+            resize_any(&live[pick], any_bytes(&random));
+        } else if (count > 0) {
+            struct bm_huge *huge = live[pick].huge;
+            expect(is_touched(huge->user, bytes_of(huge), live[pick].value));
+            live[pick] = live[--count];
+            if (random_once_in(&random, 2))
+                keep(huge);
+            else
+                release(huge);
+        }
+        core_heap_verify(&heap);
+    }
+    while (count > 0)
+        release(live[--count].huge);
+}
+
+Test(huge, random_programs)
+{
+    run_program(1);
+    run_program(2);
+    heap.fake.refuses[FAKE_RELEASE] = true;
+    run_program(3);
+}

@@ -1,0 +1,392 @@
+/* region: chunks from reservations of the fake backend. */
+#include "core/region.h"
+
+#include "dying.h"
+#include "expect.h"
+#include "fake_backend.h"
+#include "random.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define MIB ((size_t)1 << 20)
+#define CHUNKS(count) ((size_t)(count) * BM_CHUNK_BYTES)
+
+static struct bm_regions regions;
+static struct fake_backend fake;
+
+static void set_up(size_t address_space)
+{
+    fake_backend_init(&fake, address_space, 0);
+    bm_regions_init(&regions, &fake.base);
+}
+
+static char *acquire(size_t chunks)
+{
+    bool is_zero;
+    char *run = bm_regions_acquire(&regions, chunks, 0, BM_CHUNK_BYTES, &is_zero);
+    bm_regions_verify(&regions);
+    return run;
+}
+
+static void release(void *run, size_t chunks)
+{
+    bm_regions_release(&regions, run, chunks);
+    bm_regions_verify(&regions);
+}
+
+/* Lines of /proc/self/maps inside the range. */
+static unsigned count_mappings(const char *base, size_t bytes)
+{
+    char line[512];
+    unsigned count = 0;
+    FILE *maps = fopen("/proc/self/maps", "r");
+    expect(maps != NULL);
+    while (fgets(line, sizeof line, maps) != NULL) {
+        unsigned long begin;
+        unsigned long end;
+        if (sscanf(line, "%lx-%lx", &begin, &end) == 2 && end > (uintptr_t)base &&
+            begin < (uintptr_t)base + bytes)
+            count++;
+    }
+    fclose(maps);
+    return count;
+}
+
+Test(region, sizes_double_up_to_the_most)
+{
+    set_up(CHUNKS(4096));
+    static const unsigned sizes[] = {16, 32, 64, 128, 256, 256, 256};
+    for (unsigned index = 0; index < sizeof sizes / sizeof *sizes; index++) {
+        size_t before = fake.reserved_bytes;
+        for (unsigned count = 0; count < sizes[index]; count++) {
+            expect_at(acquire(1) != NULL, "reservation %u", index);
+            expect_at(fake.reserved_bytes - before == CHUNKS(sizes[index]), "reservation %u", index);
+        }
+        expect(regions.reserved_bytes == fake.reserved_bytes);
+    }
+    expect(regions.used_chunks == 16 + 32 + 64 + 128 + 3 * 256);
+}
+
+/* The fake backend reserves by first fit, so each reservation follows the last. */
+Test(region, extends_the_last_region)
+{
+    set_up(CHUNKS(2048));
+    while (fake.reserved_bytes < CHUNKS(1024))
+        expect(acquire(16) != NULL);
+    /* 16 + 32 + ... + 256 is 496, and 512 and more come in steps of 256: 752, 1008, 1264. */
+    expect_at(regions.count == 2, "%u regions", regions.count);
+    expect(regions.region[0].chunks == 1008);
+    expect(regions.region[1].base == regions.region[0].base + CHUNKS(1008));
+}
+
+/* A run of 32 chunks in a region that was extended: the block has to be found, although the
+ * reservation for it starts at no multiple of its size. */
+Test(region, finds_a_run_in_an_extended_region)
+{
+    for (unsigned chunks = 17; chunks <= 64; chunks++) {
+        memset(&regions, 0, sizeof regions);
+        set_up(CHUNKS(2048));
+        expect(acquire(1) != NULL);
+        expect_at(acquire(chunks) != NULL, "%u chunks", chunks);
+        (void)fake_backend_finish(&fake);
+    }
+}
+
+Test(region, asks_for_half_when_refused)
+{
+    set_up(CHUNKS(40));
+    expect(acquire(16) != NULL);
+    expect(acquire(1) != NULL); /* 32 are refused, 16 are not */
+    expect(fake.reserved_bytes == CHUNKS(32));
+    expect(acquire(1) != NULL);
+    for (unsigned count = 0; count < 14; count++)
+        expect(acquire(1) != NULL);
+    for (unsigned count = 0; count < 8; count++)
+        expect_at(acquire(1) != NULL, "of 8 last chunks %u", count);
+    expect(fake.reserved_bytes == CHUNKS(40));
+    expect(acquire(1) == NULL);
+    expect(regions.used_chunks == 40);
+}
+
+Test(region, keeps_to_the_reserve_limit)
+{
+    set_up(CHUNKS(1024));
+    fake.base.reserve_limit = CHUNKS(4);
+    for (unsigned count = 1; count <= 20; count++) {
+        expect(acquire(1) != NULL);
+        expect_at(fake.reserved_bytes == bm_round_up(count, 4) * BM_CHUNK_BYTES, "%u", count);
+    }
+    fake.base.reserve_limit = 0;
+    for (unsigned count = 0; count < 4; count++)
+        expect(acquire(1) != NULL);
+    expect(fake.reserved_bytes == CHUNKS(24));
+}
+
+Test(region, commits_up_to_a_frontier)
+{
+    set_up(CHUNKS(1024));
+    char *first = acquire(3);
+    expect(fake.committed_bytes == CHUNKS(3));
+    char *second = acquire(8);
+    /* The run of 8 starts at a multiple of 8; the gap is committed with it. */
+    expect(second == first + CHUNKS(8) && fake.committed_bytes == CHUNKS(16));
+    expect(acquire(4) == first + CHUNKS(4));
+    expect(fake.committed_bytes == CHUNKS(16));
+    release(second, 8);
+    expect(fake.committed_bytes == CHUNKS(16));
+}
+
+Test(region, knows_what_is_zero)
+{
+    set_up(CHUNKS(64));
+    bool is_zero = false;
+    char *run = bm_regions_acquire(&regions, 2, 0, BM_CHUNK_BYTES, &is_zero);
+    expect(is_zero);
+    memset(run, 1, CHUNKS(2));
+    release(run, 2);
+    expect(bm_regions_acquire(&regions, 2, 0, BM_CHUNK_BYTES, &is_zero) == run && !is_zero);
+    release(run + CHUNKS(1), 1);
+    expect(bm_regions_purge(&regions, 0) == CHUNKS(1) && run[CHUNKS(1)] == 0);
+    expect(bm_regions_acquire(&regions, 1, 0, BM_CHUNK_BYTES, &is_zero) == run + CHUNKS(1));
+    expect(is_zero);
+    release(run, 2);
+    fake.refuses[FAKE_PURGE] = true;
+    expect(bm_regions_purge(&regions, 0) == 0 && regions.dirty_chunks == 2);
+    expect(bm_regions_acquire(&regions, 2, 0, BM_CHUNK_BYTES, &is_zero) == run && !is_zero);
+    bm_regions_verify(&regions);
+}
+
+Test(region, aligns_runs_behind_their_lead)
+{
+    set_up(CHUNKS(4096));
+    bool is_zero;
+    for (size_t alignment = BM_CHUNK_BYTES; alignment <= 256 * MIB; alignment *= 2)
+        for (size_t chunks = 1; chunks <= 20; chunks += 3)
+            for (size_t lead = 0; lead < 2 && lead < chunks; lead++) {
+                size_t used = regions.used_chunks;
+                char *run = bm_regions_acquire(&regions, chunks, lead, alignment, &is_zero);
+                expect_at(run != NULL, "%zu chunks at %zu MiB", chunks, alignment / MIB);
+                expect((uintptr_t)(run + CHUNKS(lead)) % alignment == 0);
+                expect(regions.used_chunks == used + chunks);
+                expect(fake_backend_is_committed(&fake, run, CHUNKS(chunks)));
+                bm_regions_verify(&regions);
+                if (chunks % 2 == 0)
+                    release(run, chunks);
+            }
+}
+
+Test(region, claims_what_follows_a_run)
+{
+    set_up(CHUNKS(256));
+    char *run = acquire(2);
+    expect(bm_regions_claim(&regions, run + CHUNKS(2), 3));
+    bm_regions_verify(&regions);
+    expect(regions.used_chunks == 5 && fake.committed_bytes == CHUNKS(5));
+    expect(!bm_regions_claim(&regions, run + CHUNKS(4), 2));
+    expect(!bm_regions_claim(&regions, run + CHUNKS(5), 12)); /* past the region's end */
+    expect(!bm_regions_claim(&regions, run + CHUNKS(16), 1)); /* of no region */
+    fake.refuses[FAKE_COMMIT] = true;
+    expect(!bm_regions_claim(&regions, run + CHUNKS(5), 1));
+    bm_regions_verify(&regions);
+    expect(regions.used_chunks == 5);
+    fake.refuses[FAKE_COMMIT] = false;
+    expect(bm_regions_claim(&regions, run + CHUNKS(5), 11));
+    release(run, 16);
+    expect(regions.used_chunks == 0);
+}
+
+/* Free chunks stay dirty up to 8, and one for each 8 in use; what is above goes back. */
+Test(region, bounds_what_stays_dirty)
+{
+    set_up(CHUNKS(1024));
+    char *runs[200];
+    for (unsigned count = 0; count < 200; count++) {
+        runs[count] = acquire(1);
+        memset(runs[count], 1, 4096);
+    }
+    for (unsigned count = 0; count < 200; count++) {
+        release(runs[(count * 77) % 200], 1);
+        expect(regions.dirty_chunks <= 8 + regions.used_chunks / 8);
+    }
+    expect(regions.used_chunks == 0 && regions.dirty_chunks <= 8);
+    size_t dirty = regions.dirty_chunks;
+    expect(bm_regions_purge(&regions, 3) == CHUNKS(dirty - 3) && regions.dirty_chunks == 3);
+    expect(bm_regions_purge(&regions, 3) == 0);
+    expect(bm_regions_purge(&regions, 0) == CHUNKS(3) && regions.dirty_chunks == 0);
+    bm_regions_verify(&regions);
+}
+
+Test(region, a_refused_commit_changes_nothing)
+{
+    set_up(CHUNKS(256));
+    expect(acquire(1) != NULL);
+    size_t free_leaves = regions.region[0].tree.free_leaves;
+    fake.refuses[FAKE_COMMIT] = true;
+    expect(acquire(4) == NULL);
+    expect(regions.used_chunks == 1);
+    expect(regions.region[0].tree.free_leaves >= free_leaves);
+    fake.refuses[FAKE_COMMIT] = false;
+    expect(acquire(4) != NULL);
+}
+
+/* ---- adopt ---- */
+
+static char *reserve_committed(size_t chunks)
+{
+    char *base = fake.base.reserve(&fake.base, CHUNKS(chunks), BM_CHUNK_BYTES);
+    expect(base != NULL && fake.base.commit(&fake.base, base, CHUNKS(chunks)));
+    memset(base, 7, CHUNKS(chunks) < 64 * MIB ? CHUNKS(chunks) : 64 * MIB);
+    return base;
+}
+
+Test(region, adopts_a_reservation)
+{
+    set_up(CHUNKS(256));
+    expect(acquire(16) != NULL);
+    char *gap = reserve_committed(1);
+    char *base = reserve_committed(20);
+    bm_regions_adopt(&regions, base, 20);
+    bm_regions_verify(&regions);
+    expect(regions.count == 2 && regions.reserved_bytes == CHUNKS(36));
+    expect(regions.dirty_chunks <= 8);
+    bool is_zero;
+    char *run = bm_regions_acquire(&regions, 20, 0, BM_CHUNK_BYTES, &is_zero);
+    expect(run == base && !is_zero);
+    expect(fake.base.release(&fake.base, gap, CHUNKS(1)));
+}
+
+Test(region, adopts_behind_the_last_region)
+{
+    set_up(CHUNKS(256));
+    expect(acquire(3) != NULL);
+    char *base = reserve_committed(20);
+    expect(base == regions.region[0].base + CHUNKS(16));
+    bm_regions_adopt(&regions, base, 20);
+    bm_regions_verify(&regions);
+    expect(regions.count == 1 && regions.region[0].chunks == 36);
+}
+
+Test(region, adopts_more_than_a_region_holds)
+{
+    set_up(CHUNKS(3000));
+    expect(acquire(1) != NULL);
+    char *base = fake.base.reserve(&fake.base, CHUNKS(2500), BM_CHUNK_BYTES);
+    expect(base != NULL && fake.base.commit(&fake.base, base, CHUNKS(2500)));
+    bm_regions_adopt(&regions, base, 2500);
+    bm_regions_verify(&regions);
+    expect(regions.reserved_bytes == CHUNKS(2516));
+    expect(acquire(1024) != NULL);
+}
+
+/* The gap below an adopted reservation has to be committed, which may fail. */
+Test(region, adopts_without_commit)
+{
+    set_up(CHUNKS(256));
+    char *run = acquire(3);
+    char *base = reserve_committed(20);
+    fake.refuses[FAKE_COMMIT] = true;
+    bm_regions_adopt(&regions, base, 20);
+    bm_regions_verify(&regions);
+    fake.refuses[FAKE_COMMIT] = false;
+    for (unsigned count = 0; count < 33; count++)
+        expect(acquire(1) != NULL);
+    expect(regions.used_chunks == 36 && regions.dirty_chunks == 0);
+    release(run, 3);
+}
+
+/* ---- mappings ---- */
+
+Test(region, is_two_mappings_at_most)
+{
+    set_up(CHUNKS(512));
+    struct test_random random = {5};
+    char *runs[64] = {0};
+    for (unsigned step = 0; step < 2000; step++) {
+        unsigned pick = (unsigned)random_below(&random, 64);
+        size_t chunks = 1 + pick % 3;
+        if (runs[pick] != NULL) {
+            bm_regions_release(&regions, runs[pick], chunks);
+            runs[pick] = NULL;
+        } else if ((runs[pick] = acquire(chunks)) != NULL) {
+            runs[pick][CHUNKS(chunks) - 1] = 1;
+        }
+        if (step % 100 == 0)
+            (void)bm_regions_purge(&regions, 0);
+    }
+    for (unsigned index = 0; index < regions.count; index++)
+        expect_at(count_mappings(regions.region[index].base, CHUNKS(regions.region[index].chunks)) <= 2,
+                  "region %u", index);
+}
+
+/* ---- random programs ---- */
+
+struct run {
+    char *base;
+    size_t chunks;
+};
+
+static void expect_apart(const struct run *runs, unsigned count, const struct run *run)
+{
+    for (unsigned index = 0; index < count; index++)
+        expect(run->base + CHUNKS(run->chunks) <= runs[index].base ||
+               runs[index].base + CHUNKS(runs[index].chunks) <= run->base);
+}
+
+static void run_program(uint64_t seed)
+{
+    struct test_random random = {seed};
+    struct run runs[40];
+    unsigned count = 0;
+    for (unsigned step = 0; step < 3000; step++) {
+        unsigned pick = count == 0 ? 0 : (unsigned)random_below(&random, count);
+        unsigned what = (unsigned)random_below(&random, 16);
+        bool is_zero = false;
+        if (what < 7 && count < 40) {
+            size_t alignment = BM_CHUNK_BYTES << (random_once_in(&random, 4) ? step % 4 : 0);
+            struct run run = {.chunks = random_between(&random, 1, 24)};
+            run.base = bm_regions_acquire(&regions, run.chunks, 0, alignment, &is_zero);
+            if (run.base != NULL) {
+                expect((uintptr_t)run.base % alignment == 0);
+                expect_apart(runs, count, &run);
+                for (size_t chunk = 0; chunk < run.chunks; chunk++) {
+                    expect(!is_zero || run.base[CHUNKS(chunk) + 8] == 0);
+                    run.base[CHUNKS(chunk) + 8] = 1;
+                }
+                runs[count++] = run;
+            }
+        } else if (what < 9 && count > 0) {
+            struct run more = {runs[pick].base + CHUNKS(runs[pick].chunks), 1 + step % 3};
+            if (bm_regions_claim(&regions, more.base, more.chunks)) {
+                expect_apart(runs, count, &more);
+                if (count < 40)
+                    runs[count++] = more;
+                else
+                    bm_regions_release(&regions, more.base, more.chunks);
+            }
+        } else if (what < 11 && count > 0 && runs[pick].chunks > 1) {
+            runs[pick].chunks--;
+            bm_regions_release(&regions, runs[pick].base + CHUNKS(runs[pick].chunks), 1);
+        } else if (what == 15) {
+            (void)bm_regions_purge(&regions, random_below(&random, 8));
+        } else if (count > 0) {
+            bm_regions_release(&regions, runs[pick].base, runs[pick].chunks);
+            runs[pick] = runs[--count];
+        }
+        bm_regions_verify(&regions);
+    }
+    while (count > 0) {
+        count--;
+        release(runs[count].base, runs[count].chunks);
+    }
+    expect(regions.used_chunks == 0);
+}
+
+Test(region, random_programs)
+{
+    set_up(CHUNKS(600)); /* small enough to run out */
+    run_program(1);
+    run_program(2);
+    fake.base.reserve_limit = CHUNKS(2);
+    run_program(3);
+}
