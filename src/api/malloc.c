@@ -8,6 +8,7 @@
 #include "api/export.h"
 #include "api/options.h"
 #include "api/thread_arena.h"
+#include "core/page_block.h"
 
 #include <errno.h>
 #include <stdint.h>
@@ -29,7 +30,11 @@ static BM_COLD void *no_memory(void)
 static BM_SLOW void *malloc_slow(size_t size)
 {
     bool is_zero;
-    void *block = bm_block_allocate(size, &is_zero);
+    void *block;
+    bool is_page_block = size > BM_SMALL_MAX && size <= BM_PAGE_BLOCK_MAX;
+    if (bm_likely(is_page_block) && bm_page_block_take(bm_thread.fast, size, &block))
+        return block;
+    block = bm_block_allocate(size, &is_zero);
     if (bm_unlikely(block == NULL))
         return no_memory();
     if (bm_unlikely(bm_options.perturb != 0))

@@ -197,16 +197,14 @@ static void clear_cursor(struct bm_cursor *cursor)
 static void point_cursor(struct bm_cursor *cursor, struct bm_slab *slab, unsigned index)
 {
     size_t slot_bytes = bm_slab_slot_bytes(slab);
-    cursor->slab = slab;
     cursor->slot_bytes = slot_bytes;
     cursor->base = (char *)bm_chunk_of(slab) + slab->first_byte + index * 64 * slot_bytes;
     cursor->word = &slab->free[index];
 }
 
-/* Moves a cursor to the next word of its slab that has a free slot: false when none has. */
-static bool advance_cursor(struct bm_cursor *cursor)
+/* Points a cursor to a word of the slab that has a free slot: false when none has. */
+static bool aim_cursor(struct bm_cursor *cursor, struct bm_slab *slab)
 {
-    struct bm_slab *slab = cursor->slab;
     if (slab == NULL)
         return false;
     for (unsigned index = 0; index < BM_SLAB_WORDS; index++)
@@ -219,7 +217,7 @@ static bool advance_cursor(struct bm_cursor *cursor)
 
 static void retire_cursor(struct bm_arena *arena, struct bm_cursor *cursor)
 {
-    struct bm_slab *slab = cursor->slab;
+    struct bm_slab *slab = bm_cursor_slab(cursor);
     clear_cursor(cursor);
     if (slab == NULL)
         return;
@@ -231,7 +229,7 @@ static void retire_cursor(struct bm_arena *arena, struct bm_cursor *cursor)
 static bool replace_slab(struct bm_arena *arena, struct bm_cursor *cursor, unsigned size_class)
 {
     bm_remote_merge(arena);
-    if (advance_cursor(cursor))
+    if (aim_cursor(cursor, bm_cursor_slab(cursor)))
         return true;
     retire_cursor(arena, cursor);
     struct bm_slab *slab = arena->listed[size_class];
@@ -243,14 +241,34 @@ static bool replace_slab(struct bm_arena *arena, struct bm_cursor *cursor, unsig
         return false;
     slab->state = BM_SLAB_CURRENT;
     slab->credit = BM_CREDIT_ENDLESS;
-    cursor->slab = slab;
-    return advance_cursor(cursor);
+    return aim_cursor(cursor, slab);
+}
+
+/* The class whose slots a class borrows while it has no slab: the last of its four. */
+static unsigned lender_of(unsigned size_class)
+{
+    return size_class | 3;
+}
+
+static bool should_borrow(struct bm_arena *arena, unsigned size_class)
+{
+    if (arena->cursors[size_class].word != &bm_no_slots || lender_of(size_class) == size_class ||
+        bm_size_classes[size_class].slot_bytes >= BM_LEAF_BYTES)
+        return false;
+    return arena->borrows[size_class] < BM_BORROWS_MAX;
 }
 
 void *bm_arena_refill(struct bm_arena *arena, unsigned size_class)
 {
+    void *block;
+    if (should_borrow(arena, size_class)) {
+        arena->borrows[size_class]++;
+        size_class = lender_of(size_class);
+        if (bm_arena_take(&arena->cursors[size_class], &block))
+            return block;
+    }
     struct bm_cursor *cursor = &arena->cursors[size_class];
-    if (!advance_cursor(cursor)) {
+    if (!aim_cursor(cursor, bm_cursor_slab(cursor))) {
         bm_mutex_lock(&arena->gate);
         bool has_slots = replace_slab(arena, cursor, size_class);
         bm_arena_shed(arena);
@@ -258,7 +276,6 @@ void *bm_arena_refill(struct bm_arena *arena, unsigned size_class)
         if (!has_slots)
             return NULL;
     }
-    void *block;
     return bm_arena_take(cursor, &block) ? block : NULL;
 }
 
@@ -297,7 +314,7 @@ struct bm_arena *bm_arena_create(struct bm_chunk_source *source)
         return NULL;
     struct bm_arena *arena =
         (struct bm_arena *)((char *)chunk + BM_TREE_HEADER_LEAVES * BM_LEAF_BYTES);
-    struct bm_tree *tree = bm_tree_init(chunk, is_zero, arena, 1);
+    struct bm_tree *tree = bm_tree_init(chunk, is_zero, arena, BM_ARENA_LEAVES);
     if (!is_zero)
         memset(arena, 0, sizeof *arena);
     for (unsigned size_class = 0; size_class < BM_SIZE_CLASSES; size_class++)

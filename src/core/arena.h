@@ -26,6 +26,9 @@
 enum {
     BM_OWN_CHUNKS = 64,
     BM_KEPT_PAGE_BLOCKS = 8,
+    /* A class's first requests are served by slots a little too large, until it has had so many
+     * that a slab of its own, and the page that it touches, is worth while. */
+    BM_BORROWS_MAX = 8,
     BM_SWEEP_AFTER = 32, /* completed slabs, in the arena of a thread that may be asleep */
     /* Trees by the order of their largest free block; then those with no room, those empty. */
     BM_BUCKET_FULL = BM_BUDDY_MAX_DEPTH + 1,
@@ -38,14 +41,13 @@ struct bm_cursor {
     _Atomic uint64_t *word; /* never NULL: a class without a slab points at a zero word */
     char *base;             /* the word's first slot */
     size_t slot_bytes;
-    struct bm_slab *slab; /* NULL: none */
 };
 
 /* A page block that stays current, so that freeing and taking it again needs no gate. */
 struct bm_kept {
-    struct bm_tree *tree; /* NULL: none */
-    struct bm_slab *slab;
-    unsigned leaves;
+    struct bm_slab *slab; /* NULL: none */
+    char *block;
+    size_t leaves;
 };
 
 struct bm_arena {
@@ -53,9 +55,9 @@ struct bm_arena {
     /* Chunks known to be this arena's, by the low bits of their number; what is not found here
      * takes the slow path. The owner adds; whoever releases a tree removes it. */
     _Atomic(struct bm_tree *) own_chunks[BM_OWN_CHUNKS];
-    struct bm_slab *listed[BM_SIZE_CLASSES];  /* slabs to take slots from next; gate */
     struct bm_kept kept[BM_KEPT_PAGE_BLOCKS]; /* owner thread, under the gate */
     struct bm_tree *buckets[BM_BUCKETS];      /* gate */
+    uint8_t borrows[BM_SIZE_CLASSES];         /* owner thread */
     uint32_t open_buckets;                    /* bit o: buckets[o] has a tree; gate */
     unsigned kept_leaves;                     /* sum over kept; gate */
     size_t slabs_live;                        /* gate */
@@ -74,13 +76,27 @@ struct bm_arena {
     _Alignas(64) _Atomic(struct bm_remote *) pending;
     _Atomic uint32_t completed;
     _Atomic uint32_t sweep_after; /* so many completed slabs ask for a sweep */
+
+    /* Slabs to take slots from next; gate. Last, in a page that a small heap never writes. */
+    struct bm_slab *listed[BM_SIZE_CLASSES];
 };
 
+enum { BM_ARENA_LEAVES = (sizeof(struct bm_arena) + BM_LEAF_BYTES - 1) / BM_LEAF_BYTES };
+
 _Static_assert(sizeof(struct bm_cursor) == BM_CURSOR_BYTES, "bm_cursor_offsets is scaled by it");
-_Static_assert(sizeof(struct bm_arena) <= BM_LEAF_BYTES, "an arena is one leaf of its first tree");
+_Static_assert(offsetof(struct bm_arena, listed) <= BM_LEAF_BYTES, "a small arena writes one page");
 
 /* A cursor of no slab points here; never written. */
 extern _Atomic uint64_t bm_no_slots;
+
+/* The slab a cursor's word belongs to: a descriptor is aligned and begins with its words. NULL:
+ * none. */
+static inline struct bm_slab *bm_cursor_slab(const struct bm_cursor *cursor)
+{
+    if (cursor->word == &bm_no_slots)
+        return NULL;
+    return (struct bm_slab *)((uintptr_t)cursor->word & ~(uintptr_t)(sizeof(struct bm_slab) - 1));
+}
 
 /* An empty entry of own_chunks. Not NULL: addresses below the first chunk map to that. */
 #define BM_NO_TREE ((struct bm_tree *)1)

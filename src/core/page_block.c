@@ -8,11 +8,6 @@ enum {
     KEPT_LEAVES_SUM_MAX = 2 * KEPT_LEAVES_MAX,           /* of all in an arena */
 };
 
-static struct bm_kept *kept_for(struct bm_arena *arena, unsigned leaves)
-{
-    return &arena->kept[leaves % BM_KEPT_PAGE_BLOCKS];
-}
-
 static bool slot_is_free(struct bm_slab *slab)
 {
     return atomic_load_explicit(&slab->free[0], memory_order_relaxed) != 0;
@@ -21,25 +16,25 @@ static bool slot_is_free(struct bm_slab *slab)
 /* The block is an ordinary slab again; a free one goes back to its tree. Gate. */
 static void drop(struct bm_arena *arena, struct bm_kept *kept)
 {
-    struct bm_tree *tree = kept->tree;
     struct bm_slab *slab = kept->slab;
-    if (tree == NULL)
+    if (slab == NULL)
         return;
     *kept = (struct bm_kept){0};
     arena->kept_leaves -= slab->leaves;
     slab->state = BM_SLAB_UNLISTED;
     slab->credit = 1;
     if (slot_is_free(slab))
-        bm_arena_recycle(arena, tree, slab);
+        bm_arena_recycle(arena, bm_tree_of(slab), slab);
 }
 
 static void install(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab *slab)
 {
-    struct bm_kept *kept = kept_for(arena, slab->leaves);
+    struct bm_kept *kept = bm_page_block_kept(arena, slab->leaves);
     drop(arena, kept);
     if (arena->kept_leaves + slab->leaves > KEPT_LEAVES_SUM_MAX)
         bm_page_block_drop_all(arena);
-    *kept = (struct bm_kept){.tree = tree, .slab = slab, .leaves = slab->leaves};
+    *kept = (struct bm_kept){
+        .slab = slab, .block = (char *)tree + slab->first_byte, .leaves = slab->leaves};
     arena->kept_leaves += slab->leaves;
     slab->state = BM_SLAB_CURRENT;
     slab->credit = BM_CREDIT_ENDLESS;
@@ -48,8 +43,8 @@ static void install(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab
 
 bool bm_page_block_keep(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab *slab)
 {
-    struct bm_kept *kept = kept_for(arena, slab->leaves);
-    if (slab->leaves > KEPT_LEAVES_MAX || (kept->tree != NULL && slot_is_free(kept->slab)))
+    struct bm_kept *kept = bm_page_block_kept(arena, slab->leaves);
+    if (slab->leaves > KEPT_LEAVES_MAX || (kept->slab != NULL && slot_is_free(kept->slab)))
         return false;
     install(arena, tree, slab);
     return true;
@@ -61,23 +56,14 @@ void bm_page_block_drop_all(struct bm_arena *arena)
         drop(arena, &arena->kept[index]);
 }
 
-static void *take_kept(struct bm_arena *arena, unsigned leaves)
-{
-    struct bm_kept *kept = kept_for(arena, leaves);
-    if (kept->leaves != leaves || !slot_is_free(kept->slab))
-        return NULL;
-    atomic_store_explicit(&kept->slab->free[0], 0, memory_order_relaxed);
-    return (char *)kept->tree + kept->slab->first_byte;
-}
-
 void *bm_page_block_allocate(struct bm_arena *arena, size_t bytes, size_t alignment, bool *is_zero)
 {
     unsigned leaves = (unsigned)((bytes + BM_LEAF_BYTES - 1) / BM_LEAF_BYTES);
     unsigned order = bm_order_of(leaves);
     if (alignment <= BM_LEAF_BYTES) {
-        void *block = take_kept(arena, leaves);
+        void *block;
         *is_zero = false;
-        if (block != NULL)
+        if (bm_page_block_take(arena, bytes, &block))
             return block;
     } else if (bm_order_of((unsigned)(alignment / BM_LEAF_BYTES)) > order) {
         order = bm_order_of((unsigned)(alignment / BM_LEAF_BYTES));
@@ -102,7 +88,7 @@ bool bm_page_block_resize(struct bm_arena *arena, struct bm_tree *tree, struct b
     if (leaves == slab->leaves)
         return true;
     bm_mutex_lock(&arena->gate);
-    struct bm_kept *kept = kept_for(arena, slab->leaves);
+    struct bm_kept *kept = bm_page_block_kept(arena, slab->leaves);
     if (kept->slab == slab)
         drop(arena, kept);
     bool done = bm_tree_resize_page_block(tree, slab, leaves);

@@ -10,6 +10,25 @@
 
 #include "core/arena.h"
 
+/* Where a page block of so many leaves is kept. */
+BM_INLINE struct bm_kept *bm_page_block_kept(struct bm_arena *arena, size_t leaves)
+{
+    return &arena->kept[leaves % BM_KEPT_PAGE_BLOCKS];
+}
+
+/* Takes a kept block of exactly the leaves that `bytes` need. False: none is free. Owner. */
+BM_INLINE bool bm_page_block_take(struct bm_arena *arena, size_t bytes, void **block)
+{
+    size_t leaves = (bytes + BM_LEAF_BYTES - 1) / BM_LEAF_BYTES;
+    struct bm_kept *kept = bm_page_block_kept(arena, leaves);
+    if (kept->leaves != leaves ||
+        atomic_load_explicit(&kept->slab->free[0], memory_order_relaxed) == 0)
+        return false;
+    atomic_store_explicit(&kept->slab->free[0], 0, memory_order_relaxed);
+    *block = kept->block;
+    return true;
+}
+
 /* A block of `bytes` (rounded up to leaves, at most BM_PAGE_BLOCK_MAX) at a multiple of
  * `alignment`, a power of two up to BM_PAGE_BLOCK_MAX. *is_zero: whether it reads as zero.
  * Owner; takes the gate. NULL: no memory. */

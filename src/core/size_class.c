@@ -25,16 +25,20 @@
     EACH((class) + 6, (base) + 6 * (step), (base) + 7 * (step))                                 \
     EACH((class) + 7, (base) + 7 * (step), (base) + 8 * (step))
 
+#define SIXTEEN(EACH, class, base, step)                                                        \
+    EIGHT(EACH, class, base, step)                                                              \
+    EIGHT(EACH, (class) + 8, (base) + 8 * (step), step)
+
 #define EVERY(EACH)                                                                             \
     EIGHT(EACH, 0, 0, 16)                                                                       \
     EIGHT(EACH, 8, 128, 16)                                                                     \
     EIGHT(EACH, 16, 256, 32)                                                                    \
     EIGHT(EACH, 24, 512, 64)                                                                    \
-    EIGHT(EACH, 32, 1024, 128)                                                                  \
-    EIGHT(EACH, 40, 2048, 256)                                                                  \
-    EIGHT(EACH, 48, 4096, 512)                                                                  \
-    EIGHT(EACH, 56, 8192, 1024)                                                                 \
-    EIGHT(EACH, 64, 16384, 2048)
+    SIXTEEN(EACH, 32, 1024, 64)                                                                 \
+    SIXTEEN(EACH, 48, 2048, 128)                                                                \
+    SIXTEEN(EACH, 64, 4096, 256)                                                                \
+    SIXTEEN(EACH, 80, 8192, 512)                                                                \
+    SIXTEEN(EACH, 96, 16384, 1024)
 
 #define CLASS_ENTRY(class, below, size)                                                         \
     [class] = {.slot_bytes = (size),                                                            \

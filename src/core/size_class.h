@@ -1,8 +1,9 @@
 /*
  * size class: the sizes that slots come in.
  *
- * Steps of 16 bytes up to 128, then 8 classes per doubling up to 32 KiB: a request wastes 11 %
- * of its slot at most. Every slot size is a multiple of 16.
+ * Steps of 16 bytes up to 128, then 8 classes per doubling up to 1 KiB, then 16 up to 32 KiB: of
+ * a slot above 128 bytes a request leaves less than a ninth unused, above 1 KiB less than a
+ * seventeenth. Every slot size is a multiple of 16.
  *
  * A slab's slots end where its last leaf ends; what does not divide evenly (the lead, less
  * than one slot) lies in front of the first slot. An address is a slot's start if and only if
@@ -21,11 +22,11 @@ enum {
     BM_LEAF_BYTES = 1 << BM_LEAF_SHIFT,
     BM_QUANTUM = 16,
     BM_SMALL_MAX = 32 * 1024, /* the largest slot, bytes */
-    BM_SIZE_CLASSES = 72,
+    BM_SIZE_CLASSES = 112,
     BM_PAGE_CLASS = BM_SIZE_CLASSES, /* a slab of one slot: a page block, its size in leaves */
     BM_PAGE_BLOCK_MAX = 512 * BM_LEAF_BYTES, /* the largest page block: half a chunk, bytes */
     BM_MAX_SLOTS = 256,
-    BM_CURSOR_BYTES = 32,
+    BM_CURSOR_BYTES = 24,
 };
 
 /* One slot of up to BM_PAGE_BLOCK_MAX bytes: the product of every distance in it fits 32 bits. */

@@ -77,11 +77,9 @@ static void verify_lists(struct bm_arena *arena)
         }
         const struct bm_cursor *cursor = &arena->cursors[size_class];
         REQUIRE(cursor->word != NULL);
-        REQUIRE((cursor->slab == NULL) == (cursor->word == &bm_no_slots));
-        if (cursor->slab != NULL) {
-            REQUIRE(cursor->slab->state == BM_SLAB_CURRENT);
-            REQUIRE(cursor->slab->size_class == size_class);
-        }
+        const struct bm_slab *current = bm_cursor_slab(cursor);
+        REQUIRE(current == NULL || current->state == BM_SLAB_CURRENT);
+        REQUIRE(current == NULL || current->size_class == size_class);
     }
 }
 
@@ -90,13 +88,13 @@ static void verify_kept(struct bm_arena *arena)
     unsigned kept_leaves = 0;
     for (unsigned index = 0; index < BM_KEPT_PAGE_BLOCKS; index++) {
         const struct bm_kept *kept = &arena->kept[index];
-        if (kept->tree == NULL)
+        if (kept->slab == NULL)
             continue;
         REQUIRE(kept->slab->state == BM_SLAB_CURRENT);
         REQUIRE(kept->slab->size_class == BM_PAGE_CLASS);
         REQUIRE(kept->slab->leaves == kept->leaves);
-        REQUIRE(bm_tree_of(kept->slab) == kept->tree);
-        kept_leaves += kept->leaves;
+        REQUIRE(kept->block == (char *)bm_tree_of(kept->slab) + kept->slab->first_byte);
+        kept_leaves += (unsigned)kept->leaves;
     }
     REQUIRE(kept_leaves == arena->kept_leaves);
 }

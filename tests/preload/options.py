@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""options.py PROGRAM [LIBRARY]: what environment variables do to a program.
+"""options.py PROGRAM linked|static|LIBRARY: what environment variables do to a program.
 
-PROGRAM is `idle`, linked with buddymalloc, or run with LIBRARY preloaded. A value that makes
-no sense is named on standard error, in one line, and ignored.
+PROGRAM is `idle`, linked with buddymalloc shared or static, or run with LIBRARY preloaded. A
+value that makes no sense is named on standard error, in one line, and ignored.
 """
 
 import os
@@ -66,10 +66,10 @@ def check_ignored_by_privileged(program):
 
 
 def main():
-    if len(sys.argv) not in (2, 3):
+    if len(sys.argv) != 3:
         sys.exit(__doc__)
-    program = sys.argv[1]
-    library = sys.argv[2] if len(sys.argv) == 3 else None
+    program, form = sys.argv[1:]
+    library = None if form in ("linked", "static") else form
 
     check_silent(program, library)
     check_silent(program, library, MALLOC_PERTURB_="165")
@@ -80,7 +80,7 @@ def main():
     check_named("nonsense", program, library, BUDDYMALLOC_CONF="nonsense")
     check_named("stats", program, library, BUDDYMALLOC_CONF="stats:nonsense")
     check_summary_at_exit(program, library)
-    if library is None:
+    if form == "static":  # a copy finds no shared library, and a privileged one preloads none
         check_ignored_by_privileged(program)
 
 

@@ -198,7 +198,11 @@ def perl(session):
 
 
 def node(session):
-    return session.run("node", session.inputs / "workers.js")
+    """Threads that compute and send one another what they have made. V8 likes to reserve the
+    addresses right above the break for its machine code, where the break can't pass: the sbrk
+    backend gets a V8 that makes none."""
+    flags = ["--jitless"] if session.backend == "sbrk" else []
+    return session.run("node", *flags, session.inputs / "workers.js")
 
 
 def cmake(session):
@@ -236,7 +240,7 @@ def ninja(session):
 
 def stress_ng(session):
     """Its own verification is the check; the output is times."""
-    output = session.run("stress-ng", "--malloc", 2, "--verify", "--malloc-ops", 400000,
+    output = session.run("stress-ng", "--malloc", 2, "--verify", "--malloc-ops", 100000,
                          "--timeout", 30, "--temp-path", session.work, stderr=subprocess.STDOUT)
     if re.search(r"\bfail", re.sub(r"\bfailed: 0\b", "", output)):
         raise Failure(f"stress-ng found errors\n{tail(output)}")

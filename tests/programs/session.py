@@ -28,11 +28,13 @@ def name_of_status(status):
 
 
 class Session:
-    """An empty directory to work in, and a library to preload, or None."""
+    """An empty directory to work in, and a library to preload, or None; backend is the library's
+    in both cases, so that both runs are given the same arguments."""
 
-    def __init__(self, work, library, build_root):
+    def __init__(self, work, library, backend, build_root):
         self.work = work
         self.library = library
+        self.backend = backend
         self.build_root = build_root
         self.inputs = pathlib.Path(__file__).resolve().parent / "inputs"
         self.environment = {"HOME": str(work), "LC_ALL": "C.UTF-8", "PATH": PATH,

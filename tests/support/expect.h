@@ -21,4 +21,16 @@
             cr_assert_fail("%s:%d: %s: " format, __FILE__, __LINE__, #condition, __VA_ARGS__); \
     } while (0)
 
+/* A test between the file's own set_up and tear_down. What fails in tear_down fails the test;
+ * what fails in a .fini of Criterion's does not. */
+#define TEST_WITHIN(suite, name) \
+    static void suite##_##name(void); \
+    Test(suite, name) \
+    { \
+        set_up(); \
+        suite##_##name(); \
+        tear_down(); \
+    } \
+    static void suite##_##name(void)
+
 #endif

@@ -27,8 +27,6 @@ static void tear_down(void)
     core_heap_finish(&heap);
 }
 
-TestSuite(arena, .init = set_up, .fini = tear_down);
-
 static void *allocate(size_t bytes)
 {
     void *block = core_heap_allocate(&heap, arena, bytes);
@@ -57,7 +55,7 @@ static void fill_slab(unsigned size_class, char **blocks)
 
 /* ---- life ---- */
 
-Test(arena, begins_as_one_leaf_of_its_first_tree)
+TEST_WITHIN(arena, begins_as_one_leaf_of_its_first_tree)
 {
     verify();
     struct bm_tree *tree = (struct bm_tree *)bm_chunk_of(arena);
@@ -68,7 +66,7 @@ Test(arena, begins_as_one_leaf_of_its_first_tree)
     expect(heap.chunks == 1);
 }
 
-Test(arena, begins_in_a_dirty_chunk_too)
+TEST_WITHIN(arena, begins_in_a_dirty_chunk_too)
 {
     for (unsigned value = 0; value < 256; value += 51) {
         expect(core_heap_retire(&heap, arena));
@@ -85,14 +83,14 @@ Test(arena, begins_in_a_dirty_chunk_too)
     }
 }
 
-Test(arena, is_not_created_without_memory)
+TEST_WITHIN(arena, is_not_created_without_memory)
 {
     heap.fake.refuses[FAKE_COMMIT] = true;
     expect(bm_arena_create(&heap.source) == NULL);
     expect(heap.chunks == 1);
 }
 
-Test(arena, retires_with_live_blocks_and_lives_on)
+TEST_WITHIN(arena, retires_with_live_blocks_and_lives_on)
 {
     void *small = allocate(100);
     void *page = allocate(100000);
@@ -112,7 +110,7 @@ Test(arena, retires_with_live_blocks_and_lives_on)
 
 /* ---- slots ---- */
 
-Test(arena, gives_slots_in_order_of_address)
+TEST_WITHIN(arena, gives_slots_in_order_of_address)
 {
     for (unsigned size_class = 0; size_class < BM_SIZE_CLASSES; size_class++) {
         const struct bm_size_class *class = &bm_size_classes[size_class];
@@ -131,7 +129,7 @@ Test(arena, gives_slots_in_order_of_address)
     }
 }
 
-Test(arena, gives_a_freed_slot_again)
+TEST_WITHIN(arena, gives_a_freed_slot_again)
 {
     char *first = allocate(64);
     char *second = allocate(64);
@@ -143,7 +141,7 @@ Test(arena, gives_a_freed_slot_again)
     release(second);
 }
 
-Test(arena, fills_slabs_before_it_makes_more)
+TEST_WITHIN(arena, fills_slabs_before_it_makes_more)
 {
     char *blocks[3 * BM_MAX_SLOTS];
     for (unsigned index = 0; index < 3 * BM_MAX_SLOTS; index++)
@@ -157,7 +155,7 @@ Test(arena, fills_slabs_before_it_makes_more)
     verify();
 }
 
-Test(arena, returns_null_without_memory_and_recovers)
+TEST_WITHIN(arena, returns_null_without_memory_and_recovers)
 {
     heap.fake.refuses[FAKE_COMMIT] = true;
     size_t count = 0;
@@ -178,7 +176,7 @@ Test(arena, returns_null_without_memory_and_recovers)
 
 /* ---- credit and lists ---- */
 
-Test(arena, lists_a_slab_with_a_quarter_of_its_slots_free)
+TEST_WITHIN(arena, lists_a_slab_with_a_quarter_of_its_slots_free)
 {
     char *first[BM_MAX_SLOTS];
     char *second[BM_MAX_SLOTS];
@@ -207,7 +205,7 @@ Test(arena, lists_a_slab_with_a_quarter_of_its_slots_free)
     verify();
 }
 
-Test(arena, recycles_empty_slabs_but_keeps_one)
+TEST_WITHIN(arena, recycles_empty_slabs_but_keeps_one)
 {
     enum { SLABS = 5 };
     char *blocks[SLABS][BM_MAX_SLOTS];
@@ -232,7 +230,7 @@ Test(arena, recycles_empty_slabs_but_keeps_one)
 }
 
 /* Credit is a hint: whatever it says, slabs are not lost, and bits are right. */
-Test(arena, survives_a_wrong_credit)
+TEST_WITHIN(arena, survives_a_wrong_credit)
 {
     char *blocks[4][BM_MAX_SLOTS];
     unsigned size_class = bm_class_of_size(512);
@@ -252,7 +250,7 @@ Test(arena, survives_a_wrong_credit)
 
 /* ---- trees ---- */
 
-Test(arena, prefers_the_tree_with_the_smallest_sufficient_block)
+TEST_WITHIN(arena, prefers_the_tree_with_the_smallest_sufficient_block)
 {
     /* One tree per half: the first block of 2 MiB fits the home tree, the others need new ones. */
     char *halves[4];
@@ -274,7 +272,7 @@ Test(arena, prefers_the_tree_with_the_smallest_sufficient_block)
     verify();
 }
 
-Test(arena, sheds_empty_trees)
+TEST_WITHIN(arena, sheds_empty_trees)
 {
     enum { BLOCKS = 40 };
     void *blocks[BLOCKS];
@@ -290,7 +288,7 @@ Test(arena, sheds_empty_trees)
     expect_at(arena->trees <= 2, "%zu trees", arena->trees);
 }
 
-Test(arena, forgets_chunks_that_it_gave_back)
+TEST_WITHIN(arena, forgets_chunks_that_it_gave_back)
 {
     void *blocks[8];
     for (unsigned index = 0; index < 8; index++)
@@ -306,7 +304,7 @@ Test(arena, forgets_chunks_that_it_gave_back)
 }
 
 /* The descriptors of a tree run out before its leaves do. */
-Test(arena, goes_on_in_another_tree_when_descriptors_run_out)
+TEST_WITHIN(arena, goes_on_in_another_tree_when_descriptors_run_out)
 {
     enum { BLOCKS = 700 };
     void *blocks[BLOCKS];
@@ -329,7 +327,7 @@ Test(arena, goes_on_in_another_tree_when_descriptors_run_out)
 
 /* ---- trim ---- */
 
-Test(arena, trim_gives_back_all_that_is_free)
+TEST_WITHIN(arena, trim_gives_back_all_that_is_free)
 {
     enum { BLOCKS = 20000 };
     void **blocks = calloc(BLOCKS, sizeof *blocks);
@@ -401,7 +399,7 @@ static void run_program(uint64_t seed, unsigned steps, unsigned most)
     free(live);
 }
 
-Test(arena, random_programs)
+TEST_WITHIN(arena, random_programs)
 {
     run_program(1, 50000, 5000);
     run_program(2, 20000, 100);

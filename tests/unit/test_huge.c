@@ -23,8 +23,6 @@ static void tear_down(void)
     core_heap_finish(&heap);
 }
 
-TestSuite(huge, .init = set_up, .fini = tear_down);
-
 static struct bm_huge *allocate(size_t bytes, size_t alignment)
 {
     bool is_zero;
@@ -62,7 +60,7 @@ static bool is_touched(const char *block, size_t bytes, unsigned char value)
     return true;
 }
 
-Test(huge, rounds_to_pages_and_is_found)
+TEST_WITHIN(huge, rounds_to_pages_and_is_found)
 {
     static const size_t sizes[] = {2 * MIB + 1, 4 * MIB - 4096, 4 * MIB,   5 * MIB + 17,
                                    31 * MIB,    100 * MIB,      130 * MIB, 300 * MIB};
@@ -81,7 +79,7 @@ Test(huge, rounds_to_pages_and_is_found)
     }
 }
 
-Test(huge, is_aligned_to_anything_up_to_64_mib)
+TEST_WITHIN(huge, is_aligned_to_anything_up_to_64_mib)
 {
     static const size_t sizes[] = {0, 1, 4096, 3 * MIB, 9 * MIB, 140 * MIB};
     struct bm_huge *kept[6][24] = {0};
@@ -108,7 +106,7 @@ Test(huge, is_aligned_to_anything_up_to_64_mib)
         }
 }
 
-Test(huge, refuses_what_does_not_fit_an_address)
+TEST_WITHIN(huge, refuses_what_does_not_fit_an_address)
 {
     expect(allocate(SIZE_MAX, 16) == NULL);
     expect(allocate(PTRDIFF_MAX, 16) == NULL);
@@ -119,7 +117,7 @@ Test(huge, refuses_what_does_not_fit_an_address)
     expect(heap.fake.reserved_bytes == heap.regions->reserved_bytes);
 }
 
-Test(huge, says_what_is_zero)
+TEST_WITHIN(huge, says_what_is_zero)
 {
     bool is_zero = false;
     struct bm_huge *huge = bm_huge_allocate(&heap.huge, 9 * MIB, 4096, &is_zero);
@@ -150,7 +148,7 @@ static void keep(struct bm_huge *huge)
     core_heap_verify(&heap);
 }
 
-Test(huge, keeps_one_block_as_it_is)
+TEST_WITHIN(huge, keeps_one_block_as_it_is)
 {
     struct bm_huge *evicted;
     expect(bm_huge_take_kept(&heap.huge, 8 * MIB, &evicted) == NULL && evicted == NULL);
@@ -167,7 +165,7 @@ Test(huge, keeps_one_block_as_it_is)
     release(huge);
 }
 
-Test(huge, takes_only_what_fits_without_waste)
+TEST_WITHIN(huge, takes_only_what_fits_without_waste)
 {
     struct bm_huge *evicted;
     struct bm_huge *huge = allocate(8 * MIB, 4096);
@@ -182,7 +180,7 @@ Test(huge, takes_only_what_fits_without_waste)
     release(huge);
 }
 
-Test(huge, keeps_the_last_one_freed)
+TEST_WITHIN(huge, keeps_the_last_one_freed)
 {
     struct bm_huge *first = allocate(8 * MIB, 4096);
     struct bm_huge *second = allocate(9 * MIB, 4096);
@@ -213,7 +211,7 @@ static void free_inside(void *context)
     bm_huge_mark_free(huge, huge->user + 4096);
 }
 
-Test(huge, aborts_on_misuse)
+TEST_WITHIN(huge, aborts_on_misuse)
 {
     struct bm_huge *huge = allocate(8 * MIB, 4096);
     expect(dies_saying("double free of 0x", free_twice, huge));
@@ -223,7 +221,7 @@ Test(huge, aborts_on_misuse)
 
 /* ---- resize ---- */
 
-Test(huge, shrinks_in_place_and_gives_chunks_back)
+TEST_WITHIN(huge, shrinks_in_place_and_gives_chunks_back)
 {
     struct bm_huge *huge = allocate(40 * MIB, 4096);
     char *user = huge->user;
@@ -239,7 +237,7 @@ Test(huge, shrinks_in_place_and_gives_chunks_back)
     release(huge);
 }
 
-Test(huge, grows_in_place_into_free_chunks)
+TEST_WITHIN(huge, grows_in_place_into_free_chunks)
 {
     struct bm_huge *huge = allocate(5 * MIB, 4096);
     char *user = huge->user;
@@ -254,7 +252,7 @@ Test(huge, grows_in_place_into_free_chunks)
     release(huge);
 }
 
-Test(huge, does_not_grow_into_what_is_taken)
+TEST_WITHIN(huge, does_not_grow_into_what_is_taken)
 {
     struct bm_huge *huge = allocate(3 * MIB, 4096);
     struct bm_huge *wall = allocate(3 * MIB, 4096);
@@ -273,7 +271,7 @@ Test(huge, does_not_grow_into_what_is_taken)
 }
 
 /* Linux maps from the top down: a new region often ends where an older one begins. */
-Test(huge, does_not_grow_into_another_region)
+TEST_WITHIN(huge, does_not_grow_into_another_region)
 {
     struct bm_backend *backend = &heap.fake.base;
     void *filler = backend->reserve(backend, 32 * BM_CHUNK_BYTES, BM_CHUNK_BYTES);
@@ -297,7 +295,7 @@ Test(huge, does_not_grow_into_another_region)
         release(old[count]);
 }
 
-Test(huge, moves_a_dedicated_block)
+TEST_WITHIN(huge, moves_a_dedicated_block)
 {
     struct bm_huge *huge = allocate(200 * MIB, 4096);
     struct bm_huge *wall = allocate(200 * MIB, 4096);
@@ -322,7 +320,7 @@ Test(huge, moves_a_dedicated_block)
     expect(heap.fake.reserved_bytes == heap.regions->reserved_bytes);
 }
 
-Test(huge, goes_to_the_regions_when_release_is_refused)
+TEST_WITHIN(huge, goes_to_the_regions_when_release_is_refused)
 {
     struct bm_huge *huge = allocate(200 * MIB, 4096);
     char *run = huge->run;
@@ -339,7 +337,7 @@ Test(huge, goes_to_the_regions_when_release_is_refused)
 }
 
 /* The same with a lead that was never committed. */
-Test(huge, adopts_an_aligned_reservation)
+TEST_WITHIN(huge, adopts_an_aligned_reservation)
 {
     heap.fake.refuses[FAKE_RELEASE] = true;
     struct bm_huge *huge = allocate(200 * MIB, 64 * MIB);
@@ -361,7 +359,7 @@ Test(huge, adopts_an_aligned_reservation)
                            heap.regions->region[index].chunks);
 }
 
-Test(huge, uses_the_regions_without_remap)
+TEST_WITHIN(huge, uses_the_regions_without_remap)
 {
     heap.fake.base.remap = NULL;
     struct bm_huge *huge = allocate(900 * MIB, 4096);
@@ -403,7 +401,7 @@ static void run_program(uint64_t seed)
     struct test_random random = {seed};
     struct live live[12];
     unsigned count = 0;
-    for (unsigned step = 0; step < 400; step++) {
+    for (unsigned step = 0; step < 120; step++) {
         unsigned pick = count == 0 ? 0 : (unsigned)random_below(&random, count);
         unsigned what = (unsigned)random_below(&random, 8);
         if (what < 3 && count < 12) {
@@ -433,7 +431,7 @@ static void run_program(uint64_t seed)
         release(live[--count].huge);
 }
 
-Test(huge, random_programs)
+TEST_WITHIN(huge, random_programs)
 {
     run_program(1);
     run_program(2);

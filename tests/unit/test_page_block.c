@@ -27,8 +27,6 @@ static void tear_down(void)
     core_heap_finish(&heap);
 }
 
-TestSuite(page_block, .init = set_up, .fini = tear_down);
-
 static char *allocate(size_t bytes, size_t alignment)
 {
     bool is_zero;
@@ -61,7 +59,7 @@ static bool is_kept(char *block)
     return core_heap_slab(block)->state == BM_SLAB_CURRENT;
 }
 
-Test(page_block, has_whole_leaves_and_any_alignment)
+TEST_WITHIN(page_block, has_whole_leaves_and_any_alignment)
 {
     char *blocks[10][10];
     for (unsigned size = 0; size < 10; size++)
@@ -77,7 +75,7 @@ Test(page_block, has_whole_leaves_and_any_alignment)
 }
 
 /* What comes and goes costs neither the gate nor the tree. */
-Test(page_block, is_kept_by_its_length)
+TEST_WITHIN(page_block, is_kept_by_its_length)
 {
     char *block = allocate(100 * KIB, BM_LEAF_BYTES);
     expect(is_kept(block));
@@ -95,7 +93,7 @@ Test(page_block, is_kept_by_its_length)
     release(other);
 }
 
-Test(page_block, does_not_keep_too_much)
+TEST_WITHIN(page_block, does_not_keep_too_much)
 {
     char *large = allocate(1 * MIB + 1, BM_LEAF_BYTES);
     expect(!is_kept(large));
@@ -110,7 +108,7 @@ Test(page_block, does_not_keep_too_much)
     }
 }
 
-Test(page_block, kept_ones_are_dropped)
+TEST_WITHIN(page_block, kept_ones_are_dropped)
 {
     char *live = allocate(40 * KIB, BM_LEAF_BYTES);
     char *dead = allocate(48 * KIB, BM_LEAF_BYTES);
@@ -127,7 +125,7 @@ Test(page_block, kept_ones_are_dropped)
 }
 
 /* Two of a length: the second one freed finds the place taken. */
-Test(page_block, second_of_a_length_goes_back)
+TEST_WITHIN(page_block, second_of_a_length_goes_back)
 {
     char *first = allocate(64 * KIB, BM_LEAF_BYTES);
     char *second = allocate(64 * KIB, BM_LEAF_BYTES);
@@ -139,7 +137,7 @@ Test(page_block, second_of_a_length_goes_back)
     release(second);
 }
 
-Test(page_block, resizes_in_place)
+TEST_WITHIN(page_block, resizes_in_place)
 {
     char *block = allocate(10 * BM_LEAF_BYTES, BM_LEAF_BYTES);
     expect(resize(block, 10 * BM_LEAF_BYTES - 5) && is_kept(block));
@@ -161,7 +159,7 @@ Test(page_block, resizes_in_place)
 }
 
 /* The largest block of all, next to the header. */
-Test(page_block, grows_to_the_most)
+TEST_WITHIN(page_block, grows_to_the_most)
 {
     char *block = allocate(BM_LEAF_BYTES, BM_PAGE_BLOCK_MAX);
     expect(((uintptr_t)block & (BM_CHUNK_BYTES - 1)) == BM_PAGE_BLOCK_MAX);
@@ -172,7 +170,7 @@ Test(page_block, grows_to_the_most)
 }
 
 /* Blocks that another thread freed are given back when the owner ends. */
-Test(page_block, freed_by_another_thread_is_not_kept_for_ever)
+TEST_WITHIN(page_block, freed_by_another_thread_is_not_kept_for_ever)
 {
     char *block = allocate(100 * KIB, BM_LEAF_BYTES);
     (void)bm_remote_free(bm_tree_of(block), block);
@@ -233,7 +231,7 @@ static void run_program(uint64_t seed)
     core_heap_verify(&heap);
 }
 
-Test(page_block, random_programs)
+TEST_WITHIN(page_block, random_programs)
 {
     run_program(1);
     run_program(2);

@@ -1,0 +1,452 @@
+/* remote free: blocks freed by threads that do not own them, merged, or swept while it sleeps. */
+#include "core/remote_free.h"
+
+#include "core/page_block.h"
+#include "core_heap.h"
+#include "dying.h"
+#include "expect.h"
+#include "random.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MIB ((size_t)1 << 20)
+
+static struct core_heap heap;
+static struct bm_arena *arena;
+
+static void set_up(void)
+{
+    core_heap_init(&heap, 2048 * MIB, 0);
+    arena = bm_arena_create(&heap.source);
+    expect(arena != NULL);
+}
+
+static void tear_down(void)
+{
+    expect(core_heap_retire(&heap, arena));
+    core_heap_finish(&heap);
+}
+
+static void *allocate(size_t bytes)
+{
+    void *block = core_heap_allocate(&heap, arena, bytes);
+    expect(block != NULL);
+    return block;
+}
+
+static bool remote_free(void *block)
+{
+    return bm_remote_free(bm_tree_of(block), block);
+}
+
+static bool has_remote_bit(void *block)
+{
+    struct bm_tree *tree = bm_tree_of(block);
+    struct bm_slab *slab = core_heap_slab(block);
+    size_t slot;
+    expect(bm_slab_find_slot(slab, bm_tree_offset(tree, block), &slot));
+    return bm_remote_has(tree, slab, slot);
+}
+
+static void merge(void)
+{
+    bm_mutex_lock(&arena->gate);
+    bm_remote_merge(arena);
+    bm_arena_verify(arena);
+    bm_mutex_unlock(&arena->gate);
+}
+
+static void sweep(void)
+{
+    bm_mutex_lock(&arena->gate);
+    bm_remote_sweep(arena);
+    bm_arena_shed(arena);
+    bm_arena_verify(arena);
+    bm_mutex_unlock(&arena->gate);
+}
+
+static unsigned count_pending(void)
+{
+    unsigned count = 0;
+    for (struct bm_remote *word = atomic_load(&arena->pending); word != NULL;
+         word = atomic_load(&word->next))
+        count++;
+    return count;
+}
+
+/* `count` blocks of a size, all of them live. */
+static void **allocate_many(size_t count, size_t bytes)
+{
+    void **blocks = calloc(count, sizeof *blocks);
+    for (size_t index = 0; index < count; index++)
+        blocks[index] = allocate(bytes);
+    return blocks;
+}
+
+/* ---- one thread at a time ---- */
+
+TEST_WITHIN(remote_free, sets_a_bit_and_pushes_its_word_once)
+{
+    void **blocks = allocate_many(128, 64);
+    expect(!remote_free(blocks[3]));
+    expect(has_remote_bit(blocks[3]) && !has_remote_bit(blocks[4]));
+    expect(count_pending() == 1);
+    (void)remote_free(blocks[5]);
+    expect(count_pending() == 1);
+    (void)remote_free(blocks[64]);
+    expect(count_pending() == 2);
+    bm_arena_verify(arena);
+    merge();
+    expect(count_pending() == 0 && !has_remote_bit(blocks[3]));
+    /* The word is clean again, and may be pushed again. */
+    (void)remote_free(blocks[4]);
+    expect(count_pending() == 1);
+    merge();
+    for (size_t index = 0; index < 128; index++)
+        if (index != 3 && index != 4 && index != 5 && index != 64)
+            core_heap_free(&heap, arena, blocks[index]);
+    free(blocks);
+}
+
+TEST_WITHIN(remote_free, merged_slots_are_given_again)
+{
+    char *first = allocate(64);
+    void **rest = allocate_many(255, 64);
+    (void)remote_free(first);
+    (void)remote_free(rest[100]);
+    expect(allocate(64) == first);
+    expect(allocate(64) == rest[100]);
+    for (unsigned index = 0; index < 255; index++)
+        (void)remote_free(rest[index]);
+    (void)remote_free(first);
+    merge();
+    free(rest);
+}
+
+/* The fast path leaves such an arena to the slow one, which knows what is free already. */
+TEST_WITHIN(remote_free, pending_words_close_the_fast_path)
+{
+    void *mine = allocate(64);
+    void *theirs = allocate(64);
+    void *known = allocate(64);
+    core_heap_free(&heap, arena, known); /* the chunk is known to be the arena's own */
+    (void)remote_free(theirs);
+    expect(!bm_arena_free_fast(arena, theirs));
+    expect(!bm_arena_free_fast(arena, mine));
+    merge();
+    expect(bm_arena_free_fast(arena, mine));
+}
+
+TEST_WITHIN(remote_free, merges_use_up_credit)
+{
+    unsigned slots = bm_size_classes[bm_class_of_size(64)].slots;
+    void **blocks = allocate_many(3 * slots, 64);
+    struct bm_slab *slab = core_heap_slab(blocks[0]);
+    for (unsigned slot = 0; slot < slots / 4 - 1; slot++)
+        (void)remote_free(blocks[slot]);
+    merge();
+    expect(slab->state == BM_SLAB_UNLISTED && slab->credit == 1);
+    (void)remote_free(blocks[slots / 4]);
+    merge();
+    expect(slab->state == BM_SLAB_LISTED);
+    for (unsigned slot = slots / 4 - 1; slot < 2 * slots; slot++)
+        if (slot != slots / 4)
+            (void)remote_free(blocks[slot]);
+    merge();
+    /* The current slab, and of the two empty ones the one that the class keeps. */
+    expect_at(arena->slabs_live == 2, "%zu slabs", arena->slabs_live);
+    for (unsigned slot = 2 * slots; slot < 3 * slots; slot++)
+        (void)remote_free(blocks[slot]);
+    free(blocks);
+}
+
+TEST_WITHIN(remote_free, page_blocks_too)
+{
+    void *block = allocate(300000);
+    (void)remote_free(block);
+    expect(has_remote_bit(block) && count_pending() == 1);
+    merge();
+    expect(allocate(300000) == block);
+    core_heap_free(&heap, arena, block);
+}
+
+/* ---- sweeps ---- */
+
+TEST_WITHIN(remote_free, sweep_recycles_whole_slabs_of_a_sleeping_owner)
+{
+    unsigned slots = bm_size_classes[bm_class_of_size(128)].slots;
+    void **blocks = allocate_many(4 * slots, 128);
+    struct bm_slab *third = core_heap_slab(blocks[2 * slots]);
+    expect(arena->slabs_live == 4);
+    /* All of the first, own and remote bits together; all but one of the second. */
+    for (unsigned slot = 0; slot < slots / 2; slot++)
+        core_heap_free(&heap, arena, blocks[slot]);
+    for (unsigned slot = slots / 2; slot < 2 * slots - 1; slot++)
+        (void)remote_free(blocks[slot]);
+    sweep();
+    expect(arena->slabs_live == 3);
+    expect(core_heap_slab(blocks[0])->reciprocal == 0);
+    /* What is left is still pending, and as complete as before. */
+    expect(count_pending() == slots / 64);
+    expect(has_remote_bit(blocks[slots]) && !has_remote_bit(blocks[2 * slots - 1]));
+    /* The current slab stays, even when all of it is free. */
+    for (unsigned slot = 3 * slots; slot < 4 * slots; slot++)
+        (void)remote_free(blocks[slot]);
+    sweep();
+    expect(arena->slabs_live == 3);
+    (void)remote_free(blocks[2 * slots - 1]);
+    sweep();
+    expect(arena->slabs_live == 2);
+    for (unsigned slot = 2 * slots; slot < 3 * slots; slot++)
+        (void)remote_free(blocks[slot]);
+    sweep();
+    expect(arena->slabs_live == 1 && third->state == BM_SLAB_VACANT);
+    merge();
+    expect(arena->slabs_live == 1 && count_pending() == 0);
+    free(blocks);
+}
+
+TEST_WITHIN(remote_free, asks_for_a_sweep_when_enough_slabs_are_complete)
+{
+    unsigned slots = bm_size_classes[bm_class_of_size(1024)].slots;
+    void **blocks = allocate_many((size_t)(BM_SWEEP_AFTER + 2) * slots, 1024);
+    unsigned asked = 0;
+    for (unsigned index = 0; index < BM_SWEEP_AFTER * slots; index++) {
+        bool wants_sweep = remote_free(blocks[index]);
+        expect(!wants_sweep || index == BM_SWEEP_AFTER * slots - 1);
+        asked += wants_sweep;
+    }
+    expect(asked == 1);
+    sweep();
+    expect(arena->slabs_live == 2 && atomic_load(&arena->completed) == 0);
+    for (unsigned index = 0; index < 2 * slots; index++)
+        (void)remote_free(blocks[BM_SWEEP_AFTER * slots + index]);
+    free(blocks);
+}
+
+TEST_WITHIN(remote_free, sweeps_give_trees_back)
+{
+    enum { COUNT = 40 };
+    void **blocks = allocate_many(COUNT, 2 * MIB);
+    expect(heap.chunks >= COUNT);
+    for (unsigned index = 0; index < COUNT; index++)
+        (void)remote_free(blocks[index]);
+    sweep();
+    expect_at(heap.chunks == 1, "%zu chunks", heap.chunks);
+    free(blocks);
+}
+
+/* A slab of four words, some swept, some pushed while the sweep runs: not to be recycled. */
+TEST_WITHIN(remote_free, a_word_that_comes_during_a_sweep_is_not_lost)
+{
+    unsigned slots = 256;
+    void **blocks = allocate_many((size_t)slots * 2, 16);
+    for (unsigned slot = 0; slot < 64; slot++)
+        (void)remote_free(blocks[slot]);
+    /* As if it had been popped by someone else: not zero, and not on the list. */
+    struct bm_remote_line *line =
+        bm_tree_remote_line(bm_tree_of(blocks[0]), core_heap_slab(blocks[0]));
+    for (unsigned word = 1; word < 4; word++)
+        atomic_store(&line->word[word].bits, UINT64_MAX);
+    sweep();
+    expect(core_heap_slab(blocks[0])->reciprocal != 0);
+    expect(count_pending() == 1);
+    for (unsigned word = 1; word < 4; word++)
+        atomic_store(&line->word[word].bits, 0);
+    for (unsigned slot = 64; slot < 2 * slots; slot++)
+        (void)remote_free(blocks[slot]);
+    sweep();
+    merge();
+    free(blocks);
+}
+
+TEST_WITHIN(remote_free, recycles_listed_slabs_that_are_empty)
+{
+    unsigned slots = bm_size_classes[bm_class_of_size(2048)].slots;
+    void **blocks = allocate_many(3 * slots, 2048);
+    for (unsigned index = 0; index < 2 * slots; index++)
+        core_heap_free(&heap, arena, blocks[index]);
+    expect(arena->slabs_live == 2);
+    bm_mutex_lock(&arena->gate);
+    bm_remote_recycle_listed(arena);
+    bm_arena_verify(arena);
+    bm_mutex_unlock(&arena->gate);
+    expect(arena->slabs_live == 1);
+    for (unsigned index = 2 * slots; index < 3 * slots; index++)
+        core_heap_free(&heap, arena, blocks[index]);
+    free(blocks);
+}
+
+/* Everything an ended owner left is freed by others: the arena ends up empty. */
+TEST_WITHIN(remote_free, finishes_off_what_an_owner_left)
+{
+    static const size_t sizes[] = {16, 64, 1000, 5000, 30000, 50000, 300000, 2 * MIB};
+    struct test_random random = {11};
+    enum { COUNT = 2000 };
+    void *blocks[COUNT];
+    for (unsigned index = 0; index < COUNT; index++)
+        blocks[index] = allocate(sizes[index % 256 == 0 ? 7 : random_below(&random, 7)]);
+    for (unsigned index = 0; index < COUNT / 4; index++)
+        (void)remote_free(blocks[index]);
+    expect(!core_heap_retire(&heap, arena));
+    for (unsigned index = COUNT / 4; index < COUNT; index++)
+        (void)remote_free(blocks[index]);
+    sweep();
+    bm_mutex_lock(&arena->gate);
+    (void)bm_arena_trim(arena);
+    bm_arena_verify(arena);
+    bm_mutex_unlock(&arena->gate);
+    expect_at(arena->slabs_live == 0 && arena->trees == 1, "%zu slabs", arena->slabs_live);
+}
+
+/* ---- misuse ---- */
+
+static void free_two_remotely(void *block)
+{
+    (void)remote_free(block);
+    (void)remote_free(block);
+}
+
+static void free_own_then_remotely(void *block)
+{
+    core_heap_free(&heap, arena, block);
+    (void)remote_free(block);
+}
+
+/* An owner whose own free came between the check and the OR of the other thread. */
+static void merge_what_is_free(void *block)
+{
+    struct bm_slab *slab = core_heap_slab(block);
+    (void)remote_free(block);
+    atomic_fetch_or(&slab->free[0], UINT64_C(1));
+    merge();
+}
+
+static void free_remotely(void *block)
+{
+    (void)bm_remote_free(bm_tree_of(block), block);
+}
+
+TEST_WITHIN(remote_free, double_frees_abort)
+{
+    void *block = allocate(64);
+    expect(dies_saying("double free of 0x", free_two_remotely, block));
+    expect(dies_saying("(size class 64)\n", free_two_remotely, block));
+    expect(dies_saying("double free of 0x", free_own_then_remotely, block));
+    expect(dies_saying("double free of 0x", merge_what_is_free, block));
+    core_heap_free(&heap, arena, block);
+    block = allocate(100000);
+    expect(dies_saying("double free of 0x", free_two_remotely, block));
+    expect(dies_saying("(size class 102400)\n", free_two_remotely, block));
+    core_heap_free(&heap, arena, block);
+}
+
+TEST_WITHIN(remote_free, frees_of_no_block_abort)
+{
+    char *small = allocate(100);
+    char *page = allocate(100000);
+    expect(dies_saying("invalid free of 0x", free_remotely, small + 16));
+    expect(dies_saying("(size class 112)\n", free_remotely, small + 1));
+    expect(dies_saying("invalid free of 0x", free_remotely, page + 4096));
+    expect(dies_saying("invalid free of 0x", free_remotely, arena));
+    expect(dies_saying("invalid free of 0x", free_remotely, (char *)bm_tree_of(small) + 4096));
+    core_heap_free(&heap, arena, small);
+    core_heap_free(&heap, arena, page);
+}
+
+/* ---- threads ---- */
+
+enum { THREADS = 4 };
+
+struct work {
+    void **blocks;
+    unsigned count;
+    unsigned start;
+    pthread_t thread;
+};
+
+/* Frees every fourth block, so that all threads hit the same words all the time. */
+static void *free_share(void *context)
+{
+    struct work *work = context;
+    for (unsigned index = work->start; index < work->count; index += THREADS) {
+        memset(work->blocks[index], (int)index, 16);
+        if (remote_free(work->blocks[index])) {
+            bm_mutex_lock(&arena->gate);
+            bm_remote_sweep(arena);
+            bm_arena_shed(arena);
+            bm_mutex_unlock(&arena->gate);
+        }
+    }
+    return NULL;
+}
+
+static void start(struct work *work, void **blocks, unsigned count)
+{
+    for (unsigned index = 0; index < THREADS; index++) {
+        work[index] = (struct work){.blocks = blocks, .count = count, .start = index};
+        expect(pthread_create(&work[index].thread, NULL, free_share, &work[index]) == 0);
+    }
+}
+
+static void join(struct work *work)
+{
+    for (unsigned index = 0; index < THREADS; index++)
+        expect(pthread_join(work[index].thread, NULL) == 0);
+}
+
+static bool is_class_free(void)
+{
+    bm_arena_verify(arena);
+    for (unsigned bucket = 0; bucket < BM_BUCKETS; bucket++)
+        for (struct bm_tree *tree = arena->buckets[bucket]; tree != NULL; tree = tree->next)
+            for (unsigned number = 1; number < tree->slabs_made; number++) {
+                struct bm_slab *slab = &tree->slabs[number];
+                if (slab->state != BM_SLAB_VACANT &&
+                    bm_slab_count_free(slab) != bm_slab_slots(slab))
+                    return false;
+            }
+    return true;
+}
+
+/* The owner sleeps. */
+TEST_WITHIN(remote_free, threads_free_for_a_sleeping_owner)
+{
+    for (size_t bytes = 16; bytes <= 4096; bytes *= 4) {
+        struct work work[THREADS];
+        enum { COUNT = 20000 };
+        void **blocks = allocate_many(COUNT, bytes);
+        start(work, blocks, COUNT);
+        join(work);
+        merge();
+        expect(is_class_free());
+        free(blocks);
+    }
+}
+
+/* The owner frees and takes, merges and settles all the while. */
+TEST_WITHIN(remote_free, threads_free_while_the_owner_works)
+{
+    struct work work[THREADS];
+    struct test_random random = {3};
+    enum { COUNT = 40000, OWN = 1000 };
+    void **blocks = allocate_many(COUNT, 48);
+    void **own = calloc(OWN, sizeof *own);
+    start(work, blocks, COUNT);
+    for (unsigned step = 0; step < 200000; step++) {
+        unsigned pick = (unsigned)random_below(&random, OWN);
+        if (own[pick] != NULL)
+            core_heap_free(&heap, arena, own[pick]);
+        own[pick] = own[pick] == NULL ? allocate(step % 3 == 0 ? 48 : 40000) : NULL;
+    }
+    join(work);
+    for (unsigned index = 0; index < OWN; index++)
+        if (own[index] != NULL)
+            core_heap_free(&heap, arena, own[index]);
+    merge();
+    expect(is_class_free());
+    free(own);
+    free(blocks);
+}
