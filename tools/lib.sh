@@ -121,6 +121,6 @@ build() {
         fi
             [ -f "$directory/configured-as" ] || exit 1
         say "building build/$name"
-        quietly ninja -C "$directory"
+        quietly ninja --quiet -C "$directory"
     ) 9>"$project_root/build/.$name.lock"
 }

@@ -43,13 +43,26 @@ static void *allocate_pages(size_t bytes, size_t alignment, bool *is_zero)
     return block;
 }
 
+static void *allocate_huge(size_t bytes, size_t alignment, bool *is_zero)
+{
+    struct bm_arena *arena = bm_thread_enter();
+    struct bm_huge *kept = NULL;
+    if (arena == NULL)
+        return bm_system_allocate_huge(bytes, alignment, is_zero);
+    /* A kept block starts at a page; a stricter alignment it may or may not have. */
+    if (alignment <= BM_LEAF_BYTES)
+        kept = bm_huge_take_kept(&arena->kept_huge, bytes, bm_system_page_bytes());
+    bm_thread_leave(arena);
+    return kept != NULL ? kept->user : bm_system_allocate_huge(bytes, alignment, is_zero);
+}
+
 static void *allocate(size_t bytes, bool *is_zero)
 {
     if (bytes <= BM_SMALL_MAX)
         return allocate_small(bm_class_of_size(bytes));
     if (bytes <= BM_PAGE_BLOCK_MAX)
         return allocate_pages(bytes, BM_LEAF_BYTES, is_zero);
-    return bm_system_allocate_huge(bytes, BM_LEAF_BYTES, is_zero);
+    return allocate_huge(bytes, BM_LEAF_BYTES, is_zero);
 }
 
 /* A slab's slots are aligned to every power of two up to a leaf that divides their size. */
@@ -74,7 +87,7 @@ static void *allocate_aligned(size_t alignment, size_t bytes, bool *is_zero)
         return allocate_small(size_class);
     if (bytes <= BM_PAGE_BLOCK_MAX && alignment <= BM_PAGE_BLOCK_MAX)
         return allocate_pages(bytes == 0 ? 1 : bytes, alignment, is_zero);
-    return bm_system_allocate_huge(bytes, alignment, is_zero);
+    return allocate_huge(bytes, alignment, is_zero);
 }
 
 void *bm_block_allocate_aligned(size_t alignment, size_t bytes, bool *is_zero)
@@ -173,6 +186,15 @@ size_t bm_block_bytes(void *block, const char *operation)
 
 /* ---- free ---- */
 
+static void free_huge(struct bm_huge *huge, void *block)
+{
+    struct bm_arena *arena = bm_thread.arena;
+    bm_huge_mark_free(huge, block);
+    struct bm_huge *unwanted = arena == NULL ? huge : bm_huge_keep(&arena->kept_huge, huge);
+    if (unwanted != NULL)
+        bm_system_release_huge(unwanted);
+}
+
 void bm_block_free(void *block)
 {
     struct place place;
@@ -181,7 +203,7 @@ void bm_block_free(void *block)
     if (bm_unlikely(bm_options.perturb != 0))
         memset(block, bm_options.perturb, place.bytes);
     if (place.huge != NULL)
-        bm_system_free_huge(place.huge, block);
+        free_huge(place.huge, block);
     else if (place.tree->owner == bm_thread.arena)
         bm_arena_free_slow(bm_thread.arena, place.tree, place.slab, place.slot);
     else if (bm_unlikely(bm_remote_free(place.tree, block)))

@@ -104,33 +104,26 @@ size_t bm_system_page_bytes(void)
 
 void *bm_system_allocate_huge(size_t bytes, size_t alignment, bool *is_zero)
 {
-    struct bm_huge *evicted = NULL;
-    struct bm_huge *huge = NULL;
-    *is_zero = false;
     bm_system_init();
-    /* The kept block starts at a page; a stricter alignment may or may not be met by it. */
-    if (alignment <= regions.backend->page_bytes)
-        huge = bm_huge_take_kept(&huge_heap, bytes, &evicted);
-    if (huge != NULL)
-        return huge->user;
     bm_system_lock();
-    if (evicted != NULL)
-        bm_huge_release(&huge_heap, evicted);
-    huge = bm_huge_allocate(&huge_heap, bytes, alignment, is_zero);
+    struct bm_huge *huge = bm_huge_allocate(&huge_heap, bytes, alignment, is_zero);
     void *block = huge == NULL ? NULL : huge->user;
     bm_system_unlock();
     return block;
 }
 
-void bm_system_free_huge(struct bm_huge *huge, void *block)
+void bm_system_release_huge(struct bm_huge *huge)
 {
-    bm_huge_mark_free(huge, block);
-    struct bm_huge *evicted = bm_huge_keep(&huge_heap, huge);
-    if (evicted == NULL)
-        return;
     bm_system_lock();
-    bm_huge_release(&huge_heap, evicted);
+    bm_huge_release(&huge_heap, huge);
     bm_system_unlock();
+}
+
+void bm_system_drop_kept_huge(struct bm_arena *arena)
+{
+    struct bm_huge *kept = bm_huge_drop_kept(&arena->kept_huge);
+    if (kept != NULL)
+        bm_system_release_huge(kept);
 }
 
 void *bm_system_resize_huge(struct bm_huge *huge, size_t bytes)
@@ -147,9 +140,6 @@ void *bm_system_resize_huge(struct bm_huge *huge, size_t bytes)
 size_t bm_system_trim(size_t keep_bytes)
 {
     bm_system_lock();
-    struct bm_huge *kept = atomic_exchange_explicit(&huge_heap.kept, NULL, memory_order_acq_rel);
-    if (kept != NULL)
-        bm_huge_release(&huge_heap, kept);
     size_t returned = bm_regions_purge(&regions, keep_bytes / BM_CHUNK_BYTES);
     if (keep_bytes == 0)
         (void)bm_regions_give_back(&regions);

@@ -8,6 +8,7 @@
 #define BM_API_SYSTEM_MEMORY_H
 
 #include "base/mutex.h"
+#include "core/arena.h"
 #include "core/chunk.h"
 #include "core/huge.h"
 #include "core/stats.h"
@@ -28,7 +29,10 @@ bool bm_system_has(const struct bm_chunk *chunk);
 
 /* Huge blocks; each takes the lock where it needs it. */
 void *bm_system_allocate_huge(size_t bytes, size_t alignment, bool *is_zero);
-void bm_system_free_huge(struct bm_huge *huge, void *block);
+/* Gives back a block that is marked free. */
+void bm_system_release_huge(struct bm_huge *huge);
+/* Gives back the block that an arena keeps, if any. */
+void bm_system_drop_kept_huge(struct bm_arena *arena);
 /* Resizes in place or by moving page tables: the block's address, or NULL: unchanged. */
 void *bm_system_resize_huge(struct bm_huge *huge, size_t bytes);
 

@@ -75,6 +75,7 @@ static struct bm_arena *adopt_or_create(void)
 
 static void let_go(struct bm_arena *arena)
 {
+    bm_system_drop_kept_huge(arena);
     bm_mutex_lock(&arena->gate);
     bm_arena_retire(arena);
     bm_mutex_unlock(&arena->gate);
@@ -260,6 +261,7 @@ void bm_arenas_after_fork_in_child(void)
         next = arena->next;
         if (arena == bm_thread.arena || arena == shared_arena)
             continue;
+        bm_system_drop_kept_huge(arena);
         bm_arena_retire(arena);
         set_idle(arena, true);
         destroy_if_empty(arena);

@@ -9,14 +9,15 @@
 static void trim_own(struct bm_arena *arena)
 {
     bm_mutex_lock(&arena->gate);
-    bm_page_block_drop_all(arena);
     bm_remote_merge(arena);
+    bm_page_block_drop_all(arena);
     bm_mutex_unlock(&arena->gate);
 }
 
 static void trim_arena(struct bm_arena *arena, void *context)
 {
     size_t *purged = context;
+    bm_system_drop_kept_huge(arena);
     *purged += bm_arena_trim(arena);
 }
 

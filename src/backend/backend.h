@@ -31,14 +31,15 @@ struct bm_backend {
     void *(*reserve)(struct bm_backend *backend, size_t bytes, size_t alignment);
 
     /* Makes a reserved, page-aligned range readable and writable; it reads as zero if it was
-     * never committed before, and keeps its contents if it was. */
+     * never committed before, and keeps its contents if it was. The range may span
+     * reservations that adjoin, as it may in purge and release. */
     bool (*commit)(struct bm_backend *backend, void *address, size_t bytes);
 
     /* Gives the pages of a committed, page-aligned range back; it stays usable and reads as
      * zero. False: the contents are as they were (locked memory, for example). */
     bool (*purge)(struct bm_backend *backend, void *address, size_t bytes);
 
-    /* Returns a whole reservation, or the tail of one, to the system. False: the range is
+    /* Returns whole reservations, or the tail of one, to the system. False: the range is
      * still reserved, still committed where it was, and still the caller's. */
     bool (*release)(struct bm_backend *backend, void *address, size_t bytes);
 

@@ -333,10 +333,11 @@ struct bm_arena *bm_arena_create(struct bm_chunk_source *source)
 
 void bm_arena_retire(struct bm_arena *arena)
 {
+    /* First: a page block that merging frees may be kept. */
+    bm_remote_merge(arena);
     for (unsigned size_class = 0; size_class < BM_SIZE_CLASSES; size_class++)
         retire_cursor(arena, &arena->cursors[size_class]);
     bm_page_block_drop_all(arena);
-    bm_remote_merge(arena);
     bm_remote_recycle_listed(arena);
     forget_own_chunks(arena);
     bm_arena_shed(arena);

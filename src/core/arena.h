@@ -43,6 +43,8 @@ struct bm_cursor {
     size_t slot_bytes;
 };
 
+struct bm_huge;
+
 /* A page block that stays current, so that freeing and taking it again needs no gate. */
 struct bm_kept {
     struct bm_slab *slab; /* NULL: none */
@@ -56,6 +58,7 @@ struct bm_arena {
      * takes the slow path. The owner adds; whoever releases a tree removes it. */
     _Atomic(struct bm_tree *) own_chunks[BM_OWN_CHUNKS];
     struct bm_kept kept[BM_KEPT_PAGE_BLOCKS]; /* owner thread, under the gate */
+    _Atomic(struct bm_huge *) kept_huge;      /* NULL: none; the owner adds, any thread takes */
     struct bm_tree *buckets[BM_BUCKETS];      /* gate */
     uint8_t borrows[BM_SIZE_CLASSES];         /* owner thread */
     uint32_t open_buckets;                    /* bit o: buckets[o] has a tree; gate */

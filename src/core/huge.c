@@ -6,7 +6,7 @@
 
 enum {
     DEDICATED_CHUNKS = 32, /* from this many on a block has a reservation of its own */
-    KEPT_CHUNKS_MAX = 8,
+    KEPT_CHUNKS_MAX = 4,
 };
 
 /* A block and the header in front of it: what to ask for. */
@@ -54,8 +54,17 @@ static bool wants_reservation(const struct bm_huge_heap *heap, const struct layo
     return heap->regions->backend->remap != NULL && layout->chunks >= DEDICATED_CHUNKS;
 }
 
-/* A reservation of its own: with a lead, the whole alignment lies in front of the block, and
- * only the last chunk of that is used. */
+/* Returns a reservation to the system; one that it would not take back serves the regions. */
+static void give_back(struct bm_huge_heap *heap, void *reservation, size_t bytes,
+                      bool is_committed)
+{
+    struct bm_backend *backend = heap->regions->backend;
+    if (!backend->release(backend, reservation, bytes))
+        bm_regions_adopt(heap->regions, reservation, bytes / BM_CHUNK_BYTES, is_committed);
+}
+
+/* A reservation of its own, all of it committed: with a lead, the whole alignment lies in front
+ * of the block, and only the last chunk of that is used. */
 static char *reserve_dedicated(struct bm_huge_heap *heap, const struct layout *layout,
                                char **reservation, size_t *reserved_bytes)
 {
@@ -66,10 +75,9 @@ static char *reserve_dedicated(struct bm_huge_heap *heap, const struct layout *l
     *reservation = backend->reserve(backend, *reserved_bytes, layout->alignment);
     if (*reservation == NULL)
         return NULL;
-    char *first = *reservation + *reserved_bytes - used_bytes;
-    if (backend->commit(backend, first, used_bytes))
-        return first;
-    (void)backend->release(backend, *reservation, *reserved_bytes);
+    if (backend->commit(backend, *reservation, *reserved_bytes))
+        return *reservation + *reserved_bytes - used_bytes;
+    give_back(heap, *reservation, *reserved_bytes, false);
     return NULL;
 }
 
@@ -130,7 +138,6 @@ struct bm_huge *bm_huge_allocate(struct bm_huge_heap *heap, size_t bytes, size_t
 
 void bm_huge_release(struct bm_huge_heap *heap, struct bm_huge *huge)
 {
-    struct bm_backend *backend = heap->regions->backend;
     char *run = huge->run;
     size_t run_bytes = huge->run_bytes;
     bool is_dedicated = huge->is_dedicated;
@@ -141,8 +148,7 @@ void bm_huge_release(struct bm_huge_heap *heap, struct bm_huge *huge)
         return;
     }
     heap->dedicated_bytes -= run_bytes;
-    if (!backend->release(backend, run, run_bytes))
-        bm_regions_adopt(heap->regions, run, run_bytes / BM_CHUNK_BYTES);
+    give_back(heap, run, run_bytes, true);
 }
 
 /* Gives back what lies behind the new end: whole chunks to the regions, pages to the system. */
@@ -223,30 +229,33 @@ void bm_huge_mark_free(struct bm_huge *huge, void *block)
         bm_misuse("double free", block, bytes);
 }
 
-struct bm_huge *bm_huge_keep(struct bm_huge_heap *heap, struct bm_huge *huge)
+struct bm_huge *bm_huge_keep(_Atomic(struct bm_huge *) *kept, struct bm_huge *huge)
 {
     if (!huge->is_kept_size)
         return huge;
-    return atomic_exchange_explicit(&heap->kept, huge, memory_order_acq_rel);
+    return atomic_exchange_explicit(kept, huge, memory_order_acq_rel);
 }
 
-struct bm_huge *bm_huge_take_kept(struct bm_huge_heap *heap, size_t bytes, struct bm_huge **evicted)
+struct bm_huge *bm_huge_drop_kept(_Atomic(struct bm_huge *) *kept)
 {
-    *evicted = NULL;
-    if (atomic_load_explicit(&heap->kept, memory_order_relaxed) == NULL)
+    if (atomic_load_explicit(kept, memory_order_relaxed) == NULL)
         return NULL;
-    struct bm_huge *huge = atomic_exchange_explicit(&heap->kept, NULL, memory_order_acq_rel);
+    return atomic_exchange_explicit(kept, NULL, memory_order_acq_rel);
+}
+
+/* The block is looked at only once it is ours: until then another thread may give it back. */
+struct bm_huge *bm_huge_take_kept(_Atomic(struct bm_huge *) *kept, size_t bytes,
+                                  size_t page_bytes)
+{
+    struct bm_huge *huge = bm_huge_drop_kept(kept);
     if (huge == NULL)
         return NULL;
     size_t capacity = bm_huge_capacity(huge);
-    if (bytes <= capacity && capacity / 2 <= bytes) {
-        atomic_store_explicit(&huge->bytes, pages_of(heap, bytes), memory_order_relaxed);
-        atomic_store_explicit(&huge->state, BM_HUGE_LIVE, memory_order_release);
-        return huge;
+    if (bytes > capacity || bytes < capacity / 2) {
+        atomic_store_explicit(kept, huge, memory_order_release);
+        return NULL;
     }
-    struct bm_huge *none = NULL;
-    if (!atomic_compare_exchange_strong_explicit(&heap->kept, &none, huge, memory_order_acq_rel,
-                                                 memory_order_relaxed))
-        *evicted = huge;
-    return NULL;
+    atomic_store_explicit(&huge->bytes, bm_round_up(bytes, page_bytes), memory_order_relaxed);
+    atomic_store_explicit(&huge->state, BM_HUGE_LIVE, memory_order_release);
+    return huge;
 }

@@ -6,11 +6,12 @@
  * larger ones have a reservation of their own, which goes back to the system when they are
  * freed and may move when they grow, page tables and all.
  *
- * One freed block is kept as it is, header, pages and all, in a slot that threads exchange
- * without a lock: a large buffer that comes and goes costs no system call and no page fault.
+ * Each arena keeps one freed block as it is, header, pages and all, for its owner to take again:
+ * a large buffer that comes and goes costs no lock, no system call and no page fault. Whoever
+ * exchanges the pointer to it for NULL has it, so that other threads can give it back too.
  *
  * The list of huge blocks changes under the system-memory lock; `state` and `bytes` are atomic,
- * so that the kept block can change hands without it.
+ * so that a kept block can be taken without it.
  */
 #ifndef BM_CORE_HUGE_H
 #define BM_CORE_HUGE_H
@@ -38,9 +39,8 @@ struct bm_huge {
 
 struct bm_huge_heap {
     struct bm_regions *regions;
-    struct bm_huge *first;         /* all huge blocks, live and kept */
-    size_t dedicated_bytes;        /* reserved outside the regions */
-    _Atomic(struct bm_huge *) kept; /* no lock */
+    struct bm_huge *first;  /* all huge blocks, live and kept */
+    size_t dedicated_bytes; /* reserved outside the regions */
 };
 
 void bm_huge_init(struct bm_huge_heap *heap, struct bm_regions *regions);
@@ -66,15 +66,17 @@ struct bm_huge *bm_huge_resize(struct bm_huge_heap *heap, struct bm_huge *huge, 
 /* Marks a block free, or aborts when `block` is not its start or it is free already. No lock. */
 void bm_huge_mark_free(struct bm_huge *huge, void *block);
 
-/* Keeps a block that is marked free, in place of the one kept so far, which is returned and has
- * to be released (NULL: none). No lock. */
-struct bm_huge *bm_huge_keep(struct bm_huge_heap *heap, struct bm_huge *huge);
+/* Keeps a block that is marked free, in place of the one kept so far. Returns a block that has
+ * to be released: that one, or this one if it is too large to lie idle; or NULL. Owner. */
+struct bm_huge *bm_huge_keep(_Atomic(struct bm_huge *) *kept, struct bm_huge *huge);
 
-/* The kept block if it fits `bytes` without wasting as much again; live from now on. A block
- * that does not fit and cannot be put back is stored in *evicted and has to be released. NULL:
- * none. No lock. */
-struct bm_huge *bm_huge_take_kept(struct bm_huge_heap *heap, size_t bytes,
-                                  struct bm_huge **evicted);
+/* Takes the kept block, live from now on, if it fits `bytes` without wasting as much again; NULL
+ * if not. Owner. */
+struct bm_huge *bm_huge_take_kept(_Atomic(struct bm_huge *) *kept, size_t bytes,
+                                  size_t page_bytes);
+
+/* The kept block, which has to be released now, or NULL. Any thread. */
+struct bm_huge *bm_huge_drop_kept(_Atomic(struct bm_huge *) *kept);
 
 void bm_huge_verify(const struct bm_huge_heap *heap);
 

@@ -108,32 +108,33 @@ static void *acquire_in(struct bm_regions *regions, struct bm_region *region, si
     return chunk_address(region, start);
 }
 
-/* Appends a reservation to the last region if it begins where that one ends. */
+/* Appends a reservation to the last region if it begins where that one ends, and where a node of
+ * its size does: else the run it was made for would find no block to lie in. */
 static bool extend_last(struct bm_regions *regions, char *base, unsigned chunks)
 {
     if (regions->count == 0)
         return false;
     struct bm_region *last = &regions->region[regions->count - 1];
-    if (chunk_address(last, last->chunks) != base || last->chunks + chunks > BM_BUDDY_MAX_LEAVES)
+    if (chunk_address(last, last->chunks) != base || last->chunks + chunks > BM_BUDDY_MAX_LEAVES ||
+        last->chunks % bm_power_of_two_above(chunks) != 0)
         return false;
     bm_buddy_tree_release(&last->tree, last->chunks, chunks);
     last->chunks += chunks;
     return true;
 }
 
-static bool add_region(struct bm_regions *regions, char *base, unsigned chunks)
+/* NULL: there is no room for one more. */
+static struct bm_region *add_region(struct bm_regions *regions, char *base, unsigned chunks)
 {
-    if (extend_last(regions, base, chunks))
-        return true;
     if (regions->count == BM_REGIONS_MAX)
-        return false;
+        return NULL;
     struct bm_region *region = &regions->region[regions->count++];
     region->base = base;
     region->chunks = chunks;
     region->committed = 0;
     bm_buddy_tree_init(&region->tree, BM_BUDDY_MAX_DEPTH);
     bm_buddy_tree_release(&region->tree, 0, chunks);
-    return true;
+    return region;
 }
 
 /* Reserves more address space, at least `chunks`. */
@@ -153,7 +154,8 @@ static bool grow(struct bm_regions *regions, size_t chunks)
             return false;
         ask = ask / 2 < chunks ? chunks : ask / 2;
     }
-    if (!add_region(regions, base, (unsigned)ask)) {
+    if (!extend_last(regions, base, (unsigned)ask) &&
+        add_region(regions, base, (unsigned)ask) == NULL) {
         (void)backend->release(backend, base, ask * BM_CHUNK_BYTES);
         return false;
     }
@@ -194,7 +196,8 @@ bool bm_regions_claim(struct bm_regions *regions, void *address, size_t chunks)
     if (region == NULL)
         return false;
     unsigned first = chunk_number(region, address);
-    if (chunks > region->chunks - first ||
+    /* A region's first chunk follows a run of another region, if any, and no run spans two. */
+    if (first == 0 || chunks > region->chunks - first ||
         !bm_buddy_tree_claim(&region->tree, first, (unsigned)chunks))
         return false;
     if (!commit_up_to(regions, region, first + (unsigned)chunks)) {
@@ -259,22 +262,22 @@ size_t bm_regions_purge(struct bm_regions *regions, size_t keep)
     return purged;
 }
 
-void bm_regions_adopt(struct bm_regions *regions, void *address, size_t chunks)
+void bm_regions_adopt(struct bm_regions *regions, void *address, size_t chunks, bool is_committed)
 {
     char *base = address;
     while (chunks > 0) {
         size_t part = chunks < BM_BUDDY_MAX_LEAVES ? chunks : BM_BUDDY_MAX_LEAVES;
-        if (!add_region(regions, base, (unsigned)part))
+        /* A region of its own: between another one's frontier and here there may be a gap. */
+        struct bm_region *region = add_region(regions, base, (unsigned)part);
+        if (region == NULL)
             return;
-        struct bm_region *region = region_of(regions, base);
-        unsigned first = chunk_number(region, base);
         regions->reserved_bytes += part * BM_CHUNK_BYTES;
-        for (unsigned chunk = first; chunk < first + part; chunk++)
-            set_dirty(region, chunk, true);
-        /* Committed already, but the gap between the frontier and here may not be. */
-        if (!commit_up_to(regions, region, first + (unsigned)part))
-            return;
-        regions->dirty_chunks += part;
+        if (is_committed) {
+            region->committed = (unsigned)part;
+            regions->dirty_chunks += part;
+            for (unsigned chunk = 0; chunk < part; chunk++)
+                set_dirty(region, chunk, true);
+        }
         base += part * BM_CHUNK_BYTES;
         chunks -= part;
     }

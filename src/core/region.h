@@ -3,7 +3,8 @@
  *
  * The first region has 64 MiB, each next one is twice as large as the last, up to 4 GiB; when
  * the system refuses, half as much is asked for until the request itself no longer fits. A
- * reservation that begins where the last region ends extends it instead of adding one.
+ * reservation that begins where the last region ends extends it instead of adding one, if the
+ * buddy tree has a node there that is large enough for it.
  *
  * Chunks are committed from the region's start on, up to a frontier that only rises: a region
  * is two mappings at most, the committed part and the rest, however the heap is used. Chunks
@@ -59,15 +60,16 @@ void bm_regions_init(struct bm_regions *regions, struct bm_backend *backend);
 void *bm_regions_acquire(struct bm_regions *regions, size_t chunks, size_t lead, size_t alignment,
                          bool *is_zero);
 
-/* Takes exactly the `chunks` chunks at an address, to grow a run in place. False: not free. */
+/* Takes exactly the `chunks` chunks at an address, to grow the run that ends there in place. False:
+ * they are not free, or not of the run's region. */
 BM_MUST_CHECK bool bm_regions_claim(struct bm_regions *regions, void *address, size_t chunks);
 
 /* Gives chunks back, whole runs or parts. */
 void bm_regions_release(struct bm_regions *regions, void *address, size_t chunks);
 
-/* Takes over a committed reservation that its user no longer needs and the backend would not
- * take back; its chunks are free and dirty. */
-void bm_regions_adopt(struct bm_regions *regions, void *address, size_t chunks);
+/* Takes over a reservation that its user no longer needs and the backend would not take back: its
+ * chunks are free, and dirty if all of it is committed; else none of it ever was. */
+void bm_regions_adopt(struct bm_regions *regions, void *address, size_t chunks, bool is_committed);
 
 /* Purges free chunks until at most `keep` dirty ones are left: bytes that went back. */
 size_t bm_regions_purge(struct bm_regions *regions, size_t keep);

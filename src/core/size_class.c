@@ -2,17 +2,17 @@
 
 #define RECIPROCAL(size) (((UINT64_C(1) << 32) + (size) - 1) / (size))
 
-/* The product of slot q's distance and the reciprocal is q * 2^32 + q * ERROR: the low half must
- * stay below the reciprocal for every slot, which bounds the slots of a few large classes. */
-#define ERROR(size) (RECIPROCAL(size) * (size) - (UINT64_C(1) << 32))
-#define EXACT_SLOTS(size) (ERROR(size) == 0 ? BM_MAX_SLOTS : RECIPROCAL(size) / (ERROR(size) | 1))
-
-/* As many slots as the largest slab of that size holds. */
-#define SLAB_BYTES_MAX(size) ((size) <= 4096 ? 65536 : (size) <= 8192 ? 131072 : 262144)
-#define LEAST(a, b) ((a) < (b) ? (a) : (b))
-#define SLOTS(size) \
-    LEAST(LEAST(SLAB_BYTES_MAX(size) / (size), BM_MAX_SLOTS), EXACT_SLOTS(size))
-#define LEAVES(size) ((SLOTS(size) * (size) + BM_LEAF_BYTES - 1) / BM_LEAF_BYTES)
+/* A class's size is a multiple of its step, and slots * step is a multiple of a leaf. The
+ * largest classes have the fewest slots that do: more would make the reciprocal inexact. */
+#define SLOTS(size)                                                                             \
+    ((size) <= 256     ? 256                                                                    \
+     : (size) <= 1024  ? 128                                                                    \
+     : (size) <= 2048  ? 64                                                                     \
+     : (size) <= 4096  ? 32                                                                     \
+     : (size) <= 8192  ? 16                                                                     \
+     : (size) <= 16384 ? 8                                                                      \
+                       : 4)
+#define LEAVES(size) (SLOTS(size) * (size) / BM_LEAF_BYTES)
 
 /* EACH(class, size of the class below, size) for the eight classes above `base` bytes. */
 #define EIGHT(EACH, class, base, step)                                                          \
@@ -33,18 +33,27 @@
     EIGHT(EACH, 0, 0, 16)                                                                       \
     EIGHT(EACH, 8, 128, 16)                                                                     \
     EIGHT(EACH, 16, 256, 32)                                                                    \
-    EIGHT(EACH, 24, 512, 64)                                                                    \
-    SIXTEEN(EACH, 32, 1024, 64)                                                                 \
-    SIXTEEN(EACH, 48, 2048, 128)                                                                \
-    SIXTEEN(EACH, 64, 4096, 256)                                                                \
-    SIXTEEN(EACH, 80, 8192, 512)                                                                \
-    SIXTEEN(EACH, 96, 16384, 1024)
+    SIXTEEN(EACH, 24, 512, 32)                                                                  \
+    SIXTEEN(EACH, 40, 1024, 64)                                                                 \
+    SIXTEEN(EACH, 56, 2048, 128)                                                                \
+    SIXTEEN(EACH, 72, 4096, 256)                                                                \
+    SIXTEEN(EACH, 88, 8192, 512)                                                                \
+    SIXTEEN(EACH, 104, 16384, 1024)
 
 #define CLASS_ENTRY(class, below, size)                                                         \
     [class] = {.slot_bytes = (size),                                                            \
                .reciprocal = RECIPROCAL(size),                                                  \
                .slots = SLOTS(size),                                                            \
                .leaves = LEAVES(size)},
+
+/* Exact: the slots fill the leaves, and the error that the rounded reciprocal adds up over all
+ * slots of a slab stays below the reciprocal. */
+#define ERROR(size) (RECIPROCAL(size) * (size) - (UINT64_C(1) << 32))
+#define CLASS_CHECK(class, below, size)                                                         \
+    _Static_assert(SLOTS(size) * (size) % BM_LEAF_BYTES == 0, "slots fill a slab's leaves");    \
+    _Static_assert(SLOTS(size) * ERROR(size) < RECIPROCAL(size), "the reciprocal is exact");
+
+EVERY(CLASS_CHECK)
 
 #define OFFSET_ENTRY(class, below, size) \
     [(below) / BM_QUANTUM + 1 ... (size) / BM_QUANTUM] = (class) * BM_CURSOR_BYTES,

@@ -1,15 +1,14 @@
 /*
  * size class: the sizes that slots come in.
  *
- * Steps of 16 bytes up to 128, then 8 classes per doubling up to 1 KiB, then 16 up to 32 KiB: of
- * a slot above 128 bytes a request leaves less than a ninth unused, above 1 KiB less than a
+ * Steps of 16 bytes up to 128, then 8 classes per doubling up to 512, then 16 up to 32 KiB: of
+ * a slot above 128 bytes a request leaves less than a ninth unused, above 512 less than a
  * seventeenth. Every slot size is a multiple of 16.
  *
- * A slab's slots end where its last leaf ends; what does not divide evenly (the lead, less
- * than one slot) lies in front of the first slot. An address is a slot's start if and only if
- * its distance from the first slot, times the class's reciprocal, has a low half smaller than
- * the reciprocal; the high half is then the slot's index. That holds for every distance in
- * the slab, the lead included, and is checked for all of them in tests/unit.
+ * The number of slots is chosen so that they fill a slab's leaves exactly. An address is a
+ * slot's start if and only if its distance from the first slot, times the class's reciprocal,
+ * has a low half smaller than the reciprocal; the high half is then the slot's index. That
+ * holds for every distance in the slab, and is checked for all of them in tests/unit.
  */
 #ifndef BM_CORE_SIZE_CLASS_H
 #define BM_CORE_SIZE_CLASS_H
@@ -22,7 +21,7 @@ enum {
     BM_LEAF_BYTES = 1 << BM_LEAF_SHIFT,
     BM_QUANTUM = 16,
     BM_SMALL_MAX = 32 * 1024, /* the largest slot, bytes */
-    BM_SIZE_CLASSES = 112,
+    BM_SIZE_CLASSES = 120,
     BM_PAGE_CLASS = BM_SIZE_CLASSES, /* a slab of one slot: a page block, its size in leaves */
     BM_PAGE_BLOCK_MAX = 512 * BM_LEAF_BYTES, /* the largest page block: half a chunk, bytes */
     BM_MAX_SLOTS = 256,

@@ -73,11 +73,9 @@ static inline unsigned bm_slab_slots(const struct bm_slab *slab)
     return slab->size_class == BM_PAGE_CLASS ? 1 : bm_size_classes[slab->size_class].slots;
 }
 
-/* The slab's first leaf; its slots end where its last leaf does. */
 static inline unsigned bm_slab_first_leaf(const struct bm_slab *slab)
 {
-    size_t end = slab->first_byte + bm_slab_slots(slab) * bm_slab_slot_bytes(slab);
-    return (unsigned)(end / BM_LEAF_BYTES) - slab->leaves;
+    return slab->first_byte / BM_LEAF_BYTES;
 }
 
 /* The bits of word `index` that stand for slots. */

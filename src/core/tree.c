@@ -123,7 +123,7 @@ struct bm_slab *bm_tree_make_slab(struct bm_tree *tree, unsigned size_class, boo
         return NULL;
     slab->size_class = (uint8_t)size_class;
     slab->reciprocal = class->reciprocal;
-    slab->first_byte = (first + class->leaves) * BM_LEAF_BYTES - class->slots * class->slot_bytes;
+    slab->first_byte = first * BM_LEAF_BYTES;
     slab->credit = BM_CREDIT_ENDLESS;
     set_free_bits(slab, true);
     return slab;

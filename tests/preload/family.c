@@ -27,7 +27,7 @@ int main(void)
     kept = malloc(1);
     size_t used = mallinfo2().uordblks;
     check(used > 0);
-    for (size_t size = 1; size < 1024 * 1024; size = size * 2 + 1) {
+    for (size_t size = 1; size < 512 * 1024; size = size * 2 + 1) {
         check_and_free(malloc(size), 16, size, used);
         check_and_free(calloc(3, size), 16, 3 * size, used);
         check_and_free(realloc(malloc(size), size * 2), 16, size * 2, used);

@@ -66,13 +66,14 @@ static void exhaust_by_threads(void)
 static int run_limited(size_t bytes)
 {
     bundle_try();
-    exhaust_by_threads();
     for (unsigned round = 0; round < 3; round++) {
         check(exhaust(100) >= bytes / 3);
         check(exhaust(5000) >= bytes / 3);
         check(exhaust(200000) >= bytes / 3);
         bundle_try();
     }
+    exhaust_by_threads();
+    bundle_try();
     return 0;
 }
 

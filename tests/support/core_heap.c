@@ -17,11 +17,13 @@ static struct core_heap *lock_heap(struct bm_chunk_source *source)
     return heap;
 }
 
-static void drop_kept(struct core_heap *heap)
+static void drop_kept(struct core_heap *heap, struct bm_arena *arena)
 {
-    struct bm_huge *kept = atomic_exchange(&heap->huge.kept, NULL);
+    struct bm_huge *kept = bm_huge_drop_kept(&arena->kept_huge);
+    bm_mutex_lock(&heap->lock);
     if (kept != NULL)
         bm_huge_release(&heap->huge, kept);
+    bm_mutex_unlock(&heap->lock);
 }
 
 static void *acquire_chunk(struct bm_chunk_source *source, bool *is_zero)
@@ -94,7 +96,6 @@ void core_heap_verify(struct core_heap *heap)
 
 void core_heap_finish(struct core_heap *heap)
 {
-    drop_kept(heap);
     core_heap_verify(heap);
     must(heap->huge.first == NULL, "a huge block is still in use");
     must(heap->chunks == 0, "a tree is still in use");
@@ -106,7 +107,7 @@ void core_heap_finish(struct core_heap *heap)
 
 bool core_heap_retire(struct core_heap *heap, struct bm_arena *arena)
 {
-    (void)heap;
+    drop_kept(heap, arena);
     bm_mutex_lock(&arena->gate);
     bm_arena_retire(arena);
     bm_arena_verify(arena);
@@ -120,30 +121,35 @@ bool core_heap_retire(struct core_heap *heap, struct bm_arena *arena)
 void core_heap_trim(struct core_heap *heap, struct bm_arena *arena)
 {
     bm_mutex_lock(&arena->gate);
-    bm_page_block_drop_all(arena);
     bm_remote_merge(arena);
+    bm_page_block_drop_all(arena);
     (void)bm_arena_trim(arena);
     bm_mutex_unlock(&arena->gate);
+    drop_kept(heap, arena);
     bm_mutex_lock(&heap->lock);
-    drop_kept(heap);
     (void)bm_regions_purge(heap->regions, 0);
     bm_mutex_unlock(&heap->lock);
 }
 
+void core_heap_stop_borrowing(struct bm_arena *arena)
+{
+    memset(arena->borrows, BM_BORROWS_MAX, sizeof arena->borrows);
+}
+
 /* ---- blocks ---- */
 
-static void *allocate_huge(struct core_heap *heap, size_t bytes, size_t alignment, bool *is_zero)
+static void *allocate_huge(struct core_heap *heap, struct bm_arena *arena, size_t bytes,
+                           size_t alignment, bool *is_zero)
 {
-    struct bm_huge *evicted = NULL;
+    size_t page_bytes = heap->fake.base.page_bytes;
     struct bm_huge *huge = NULL;
     *is_zero = false;
-    if (alignment <= heap->fake.base.page_bytes)
-        huge = bm_huge_take_kept(&heap->huge, bytes, &evicted);
+    if (alignment <= page_bytes)
+        huge = bm_huge_take_kept(&arena->kept_huge, bytes, page_bytes);
+    if (huge != NULL)
+        return huge->user;
     bm_mutex_lock(&heap->lock);
-    if (evicted != NULL)
-        bm_huge_release(&heap->huge, evicted);
-    if (huge == NULL)
-        huge = bm_huge_allocate(&heap->huge, bytes, alignment, is_zero);
+    huge = bm_huge_allocate(&heap->huge, bytes, alignment, is_zero);
     bm_mutex_unlock(&heap->lock);
     return huge == NULL ? NULL : huge->user;
 }
@@ -161,7 +167,7 @@ void *core_heap_allocate_aligned(struct core_heap *heap, struct bm_arena *arena,
     }
     if (bytes <= BM_PAGE_BLOCK_MAX && alignment <= BM_PAGE_BLOCK_MAX)
         return bm_page_block_allocate(arena, bytes, alignment, is_zero);
-    return allocate_huge(heap, bytes, alignment, is_zero);
+    return allocate_huge(heap, arena, bytes, alignment, is_zero);
 }
 
 void *core_heap_allocate(struct core_heap *heap, struct bm_arena *arena, size_t bytes)
@@ -183,10 +189,11 @@ size_t core_heap_bytes(struct core_heap *heap, void *block)
     return huge != NULL ? atomic_load(&huge->bytes) : bm_slab_slot_bytes(core_heap_slab(block));
 }
 
-static void free_huge(struct core_heap *heap, struct bm_huge *huge, void *block)
+static void free_huge(struct core_heap *heap, struct bm_arena *arena, struct bm_huge *huge,
+                      void *block)
 {
     bm_huge_mark_free(huge, block);
-    struct bm_huge *evicted = bm_huge_keep(&heap->huge, huge);
+    struct bm_huge *evicted = arena == NULL ? huge : bm_huge_keep(&arena->kept_huge, huge);
     if (evicted == NULL)
         return;
     bm_mutex_lock(&heap->lock);
@@ -198,7 +205,7 @@ void core_heap_free(struct core_heap *heap, struct bm_arena *arena, void *block)
 {
     struct bm_huge *huge = huge_of(heap, block);
     if (huge != NULL) {
-        free_huge(heap, huge, block);
+        free_huge(heap, arena, huge, block);
         return;
     }
     struct bm_tree *tree = bm_tree_of(block);

@@ -40,6 +40,9 @@ void core_heap_finish(struct core_heap *heap);
 /* Walks the invariants of regions and huge blocks. */
 void core_heap_verify(struct core_heap *heap);
 
+/* Gives every size class a slab of its own from its first block on. */
+void core_heap_stop_borrowing(struct bm_arena *arena);
+
 /* NULL: no memory. core_heap_allocate_aligned says whether the block reads as zero. */
 void *core_heap_allocate(struct core_heap *heap, struct bm_arena *arena, size_t bytes);
 void *core_heap_allocate_aligned(struct core_heap *heap, struct bm_arena *arena, size_t alignment,

@@ -77,8 +77,7 @@ static bool has_flags(const struct fake_backend *fake, struct page_range range, 
     return true;
 }
 
-/* The pages of a range that a caller passed, which must be aligned, not empty, and lie in one
- * reservation. */
+/* The pages of a range that a caller passed, which must be aligned, not empty and reserved. */
 static struct page_range check_range(const struct fake_backend *fake, enum fake_call call,
                                      const void *address, size_t bytes)
 {
@@ -93,11 +92,16 @@ static struct page_range check_range(const struct fake_backend *fake, enum fake_
     struct page_range range = {offset / page_bytes, (offset + bytes) / page_bytes};
     if (!has_flags(fake, range, PAGE_RESERVED))
         broken_contract(call, "the range is not reserved", address, bytes);
+    return range;
+}
+
+static bool spans_reservations(const struct fake_backend *fake, struct page_range range)
+{
     for (size_t page = range.first + 1; page < range.end; page++) {
         if (fake->pages[page] & PAGE_FIRST)
-            broken_contract(call, "the range is in two reservations", address, bytes);
+            return true;
     }
-    return range;
+    return false;
 }
 
 /* Is `end` the first page after a reservation? */
@@ -249,8 +253,9 @@ static bool fake_release(struct bm_backend *backend, void *address, size_t bytes
 {
     struct fake_backend *fake = lock_fake(backend);
     struct page_range range = check_range(fake, FAKE_RELEASE, address, bytes);
-    if (!is_reservation_end(fake, range.end))
-        broken_contract(FAKE_RELEASE, "neither a whole reservation nor the tail of one", address,
+    bool is_whole = (fake->pages[range.first] & PAGE_FIRST) != 0;
+    if (!is_reservation_end(fake, range.end) || (!is_whole && spans_reservations(fake, range)))
+        broken_contract(FAKE_RELEASE, "neither whole reservations nor the tail of one", address,
                         bytes);
     bool is_done = !count_call(fake, FAKE_RELEASE);
     if (is_done)
@@ -299,7 +304,8 @@ static void *fake_remap(struct bm_backend *backend, void *address, size_t old_by
     struct fake_backend *fake = lock_fake(backend);
     struct page_range old = check_range(fake, FAKE_REMAP, address, old_bytes);
     check_request(fake, FAKE_REMAP, new_bytes, alignment);
-    if ((fake->pages[old.first] & PAGE_FIRST) == 0 || !is_reservation_end(fake, old.end))
+    if ((fake->pages[old.first] & PAGE_FIRST) == 0 || !is_reservation_end(fake, old.end) ||
+        spans_reservations(fake, old))
         broken_contract(FAKE_REMAP, "not a whole reservation", address, old_bytes);
     if (!has_flags(fake, old, PAGE_COMMITTED))
         broken_contract(FAKE_REMAP, "not fully committed", address, old_bytes);

@@ -55,13 +55,13 @@ static void fill_slab(unsigned size_class, char **blocks)
 
 /* ---- life ---- */
 
-TEST_WITHIN(arena, begins_as_one_leaf_of_its_first_tree)
+TEST_WITHIN(arena, begins_behind_the_header_of_its_first_tree)
 {
     verify();
     struct bm_tree *tree = (struct bm_tree *)bm_chunk_of(arena);
     expect(arena->trees == 1 && arena->slabs_live == 0 && tree->owner == arena);
     expect((char *)arena == (char *)tree + BM_TREE_HEADER_LEAVES * BM_LEAF_BYTES);
-    expect(tree->header_leaves == BM_TREE_HEADER_LEAVES + 1);
+    expect(tree->header_leaves == BM_TREE_HEADER_LEAVES + BM_ARENA_LEAVES);
     expect(bm_chunk_map_has(&heap.regions->map, &tree->chunk));
     expect(heap.chunks == 1);
 }
@@ -99,7 +99,7 @@ TEST_WITHIN(arena, retires_with_live_blocks_and_lives_on)
     expect(!core_heap_retire(&heap, arena));
     expect(arena->slabs_live == 2);
     for (unsigned size_class = 0; size_class < BM_SIZE_CLASSES; size_class++)
-        expect(arena->cursors[size_class].slab == NULL);
+        expect(bm_cursor_slab(&arena->cursors[size_class]) == NULL);
     /* The next owner. */
     release(small);
     release(page);
@@ -112,6 +112,7 @@ TEST_WITHIN(arena, retires_with_live_blocks_and_lives_on)
 
 TEST_WITHIN(arena, gives_slots_in_order_of_address)
 {
+    core_heap_stop_borrowing(arena);
     for (unsigned size_class = 0; size_class < BM_SIZE_CLASSES; size_class++) {
         const struct bm_size_class *class = &bm_size_classes[size_class];
         char *blocks[BM_MAX_SLOTS];
@@ -144,6 +145,7 @@ TEST_WITHIN(arena, gives_a_freed_slot_again)
 TEST_WITHIN(arena, fills_slabs_before_it_makes_more)
 {
     char *blocks[3 * BM_MAX_SLOTS];
+    core_heap_stop_borrowing(arena);
     for (unsigned index = 0; index < 3 * BM_MAX_SLOTS; index++)
         blocks[index] = allocate(16);
     expect(arena->slabs_live == 3);
@@ -153,6 +155,26 @@ TEST_WITHIN(arena, fills_slabs_before_it_makes_more)
     for (unsigned index = 0; index < 3 * BM_MAX_SLOTS; index++)
         release(blocks[index]);
     verify();
+}
+
+/* Four neighbouring classes share a slab until one of them has had BM_BORROWS_MAX blocks. */
+TEST_WITHIN(arena, lends_slots_to_the_first_blocks_of_a_class)
+{
+    void *blocks[BM_BORROWS_MAX + 3];
+    for (unsigned index = 0; index < BM_BORROWS_MAX; index++) {
+        blocks[index] = allocate(16);
+        expect(core_heap_bytes(&heap, blocks[index]) == 64);
+    }
+    blocks[BM_BORROWS_MAX] = allocate(48);
+    expect(core_heap_bytes(&heap, blocks[BM_BORROWS_MAX]) == 64);
+    expect(arena->slabs_live == 1);
+    blocks[BM_BORROWS_MAX + 1] = allocate(16);
+    expect(core_heap_bytes(&heap, blocks[BM_BORROWS_MAX + 1]) == 16);
+    blocks[BM_BORROWS_MAX + 2] = allocate(64);
+    expect(core_heap_bytes(&heap, blocks[BM_BORROWS_MAX + 2]) == 64);
+    expect(arena->slabs_live == 2);
+    for (unsigned index = 0; index < BM_BORROWS_MAX + 3; index++)
+        release(blocks[index]);
 }
 
 TEST_WITHIN(arena, returns_null_without_memory_and_recovers)

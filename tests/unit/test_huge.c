@@ -9,9 +9,11 @@
 #include <string.h>
 
 #define MIB ((size_t)1 << 20)
+#define PAGE ((size_t)4096)
 #define STRIDE ((size_t)32 << 10) /* of the bytes that are written and compared */
 
 static struct core_heap heap;
+static _Atomic(struct bm_huge *) kept_block;
 
 static void set_up(void)
 {
@@ -142,40 +144,46 @@ TEST_WITHIN(huge, says_what_is_zero)
 static void keep(struct bm_huge *huge)
 {
     bm_huge_mark_free(huge, huge->user);
-    struct bm_huge *evicted = bm_huge_keep(&heap.huge, huge);
+    struct bm_huge *evicted = bm_huge_keep(&kept_block, huge);
     if (evicted != NULL)
         bm_huge_release(&heap.huge, evicted);
     core_heap_verify(&heap);
 }
 
+static void release_kept(void)
+{
+    struct bm_huge *huge = bm_huge_drop_kept(&kept_block);
+    if (huge != NULL)
+        bm_huge_release(&heap.huge, huge);
+    core_heap_verify(&heap);
+}
+
 TEST_WITHIN(huge, keeps_one_block_as_it_is)
 {
-    struct bm_huge *evicted;
-    expect(bm_huge_take_kept(&heap.huge, 8 * MIB, &evicted) == NULL && evicted == NULL);
+    expect(bm_huge_take_kept(&kept_block, 8 * MIB, PAGE) == NULL);
     struct bm_huge *huge = allocate(8 * MIB, 4096);
     touch(huge, 9);
     size_t calls = heap.fake.call_count;
     keep(huge);
-    expect(bm_huge_take_kept(&heap.huge, 7 * MIB + 5, &evicted) == huge && evicted == NULL);
+    expect(bm_huge_take_kept(&kept_block, 7 * MIB + 5, PAGE) == huge);
     expect(bytes_of(huge) == 7 * MIB + 4096);
     expect(atomic_load(&huge->state) == BM_HUGE_LIVE);
     expect(is_touched(huge->user, 7 * MIB, 9));
     expect(heap.fake.call_count == calls);
-    expect(bm_huge_take_kept(&heap.huge, 7 * MIB, &evicted) == NULL && evicted == NULL);
+    expect(bm_huge_take_kept(&kept_block, 7 * MIB, PAGE) == NULL);
     release(huge);
 }
 
 TEST_WITHIN(huge, takes_only_what_fits_without_waste)
 {
-    struct bm_huge *evicted;
     struct bm_huge *huge = allocate(8 * MIB, 4096);
     size_t capacity = bm_huge_capacity(huge);
     keep(huge);
-    expect(bm_huge_take_kept(&heap.huge, capacity + 1, &evicted) == NULL && evicted == NULL);
-    expect(bm_huge_take_kept(&heap.huge, capacity / 2 - 1, &evicted) == NULL && evicted == NULL);
-    expect(bm_huge_take_kept(&heap.huge, capacity / 2, &evicted) == huge);
+    expect(bm_huge_take_kept(&kept_block, capacity + 1, PAGE) == NULL);
+    expect(bm_huge_take_kept(&kept_block, capacity / 2 - 1, PAGE) == NULL);
+    expect(bm_huge_take_kept(&kept_block, capacity / 2, PAGE) == huge);
     keep(huge);
-    expect(bm_huge_take_kept(&heap.huge, capacity, &evicted) == huge);
+    expect(bm_huge_take_kept(&kept_block, capacity, PAGE) == huge);
     expect(bytes_of(huge) == capacity);
     release(huge);
 }
@@ -186,12 +194,15 @@ TEST_WITHIN(huge, keeps_the_last_one_freed)
     struct bm_huge *second = allocate(9 * MIB, 4096);
     bm_huge_mark_free(first, first->user);
     bm_huge_mark_free(second, second->user);
-    expect(bm_huge_keep(&heap.huge, first) == NULL);
-    expect(bm_huge_keep(&heap.huge, second) == first);
+    expect(bm_huge_keep(&kept_block, first) == NULL);
+    expect(bm_huge_keep(&kept_block, second) == first);
     bm_huge_release(&heap.huge, first);
+    expect(bm_huge_drop_kept(&kept_block) == second);
+    expect(bm_huge_drop_kept(&kept_block) == NULL);
+    bm_huge_release(&heap.huge, second);
     struct bm_huge *large = allocate(100 * MIB, 4096);
     bm_huge_mark_free(large, large->user);
-    expect(bm_huge_keep(&heap.huge, large) == large); /* too large to lie idle */
+    expect(bm_huge_keep(&kept_block, large) == large); /* too large to lie idle */
     bm_huge_release(&heap.huge, large);
     core_heap_verify(&heap);
 }
@@ -330,13 +341,13 @@ TEST_WITHIN(huge, goes_to_the_regions_when_release_is_refused)
     expect(heap.huge.dedicated_bytes == 0 && heap.regions->reserved_bytes == 204 * MIB);
     expect(heap.regions->dirty_chunks <= 8);
     heap.fake.base.remap = NULL; /* so that large blocks come from the regions */
-    huge = allocate(200 * MIB, 4096);
+    huge = allocate(120 * MIB, 4096);
     expect(huge->run == run);
     touch(huge, 1);
     release(huge);
 }
 
-/* The same with a lead that was never committed. */
+/* The same with a lead. */
 TEST_WITHIN(huge, adopts_an_aligned_reservation)
 {
     heap.fake.refuses[FAKE_RELEASE] = true;
@@ -429,6 +440,7 @@ static void run_program(uint64_t seed)
     }
     while (count > 0)
         release(live[--count].huge);
+    release_kept();
 }
 
 TEST_WITHIN(huge, random_programs)

@@ -55,8 +55,8 @@ static unsigned count_mappings(const char *base, size_t bytes)
 
 Test(region, sizes_double_up_to_the_most)
 {
-    set_up(CHUNKS(4096));
-    static const unsigned sizes[] = {16, 32, 64, 128, 256, 256, 256};
+    set_up(CHUNKS(8192));
+    static const unsigned sizes[] = {16, 32, 64, 128, 256, 512, 1024, 1024};
     for (unsigned index = 0; index < sizeof sizes / sizeof *sizes; index++) {
         size_t before = fake.reserved_bytes;
         for (unsigned count = 0; count < sizes[index]; count++) {
@@ -65,24 +65,25 @@ Test(region, sizes_double_up_to_the_most)
         }
         expect(regions.reserved_bytes == fake.reserved_bytes);
     }
-    expect(regions.used_chunks == 16 + 32 + 64 + 128 + 3 * 256);
+    expect(regions.used_chunks == 16 + 32 + 64 + 128 + 256 + 512 + 2 * 1024);
 }
 
 /* The fake backend reserves by first fit, so each reservation follows the last. */
 Test(region, extends_the_last_region)
 {
     set_up(CHUNKS(2048));
-    while (fake.reserved_bytes < CHUNKS(1024))
-        expect(acquire(16) != NULL);
-    /* 16 + 32 + ... + 256 is 496, and 512 and more come in steps of 256: 752, 1008, 1264. */
+    fake.base.reserve_limit = CHUNKS(4);
+    while (fake.reserved_bytes < CHUNKS(1028))
+        expect(acquire(1) != NULL);
     expect_at(regions.count == 2, "%u regions", regions.count);
-    expect(regions.region[0].chunks == 1008);
-    expect(regions.region[1].base == regions.region[0].base + CHUNKS(1008));
+    expect(regions.region[0].chunks == 1024 && regions.region[1].chunks == 4);
+    expect(regions.region[1].base == regions.region[0].base + CHUNKS(1024));
+    bm_regions_verify(&regions);
 }
 
-/* A run of 32 chunks in a region that was extended: the block has to be found, although the
- * reservation for it starts at no multiple of its size. */
-Test(region, finds_a_run_in_an_extended_region)
+/* A region can't be extended by a reservation that starts at no multiple of its size: the run it
+ * is made for would find no block of its order. */
+Test(region, finds_a_run_behind_the_last_region)
 {
     for (unsigned chunks = 17; chunks <= 64; chunks++) {
         memset(&regions, 0, sizeof regions);
@@ -246,12 +247,12 @@ Test(region, adopts_a_reservation)
     expect(acquire(16) != NULL);
     char *gap = reserve_committed(1);
     char *base = reserve_committed(20);
-    bm_regions_adopt(&regions, base, 20);
+    bm_regions_adopt(&regions, base, 20, true);
     bm_regions_verify(&regions);
     expect(regions.count == 2 && regions.reserved_bytes == CHUNKS(36));
     expect(regions.dirty_chunks <= 8);
     bool is_zero;
-    char *run = bm_regions_acquire(&regions, 20, 0, BM_CHUNK_BYTES, &is_zero);
+    char *run = bm_regions_acquire(&regions, 16, 0, BM_CHUNK_BYTES, &is_zero);
     expect(run == base && !is_zero);
     expect(fake.base.release(&fake.base, gap, CHUNKS(1)));
 }
@@ -260,11 +261,12 @@ Test(region, adopts_behind_the_last_region)
 {
     set_up(CHUNKS(256));
     expect(acquire(3) != NULL);
-    char *base = reserve_committed(20);
+    char *base = reserve_committed(16);
     expect(base == regions.region[0].base + CHUNKS(16));
-    bm_regions_adopt(&regions, base, 20);
+    bm_regions_adopt(&regions, base, 16, true);
     bm_regions_verify(&regions);
-    expect(regions.count == 1 && regions.region[0].chunks == 36);
+    expect(regions.count == 2 && regions.region[1].committed == 16);
+    expect(regions.region[0].committed == 3);
 }
 
 Test(region, adopts_more_than_a_region_holds)
@@ -273,26 +275,44 @@ Test(region, adopts_more_than_a_region_holds)
     expect(acquire(1) != NULL);
     char *base = fake.base.reserve(&fake.base, CHUNKS(2500), BM_CHUNK_BYTES);
     expect(base != NULL && fake.base.commit(&fake.base, base, CHUNKS(2500)));
-    bm_regions_adopt(&regions, base, 2500);
+    bm_regions_adopt(&regions, base, 2500, true);
     bm_regions_verify(&regions);
     expect(regions.reserved_bytes == CHUNKS(2516));
     expect(acquire(1024) != NULL);
 }
 
-/* The gap below an adopted reservation has to be committed, which may fail. */
+/* What is adopted is committed already: adopting it asks the backend for nothing. */
 Test(region, adopts_without_commit)
 {
     set_up(CHUNKS(256));
     char *run = acquire(3);
     char *base = reserve_committed(20);
     fake.refuses[FAKE_COMMIT] = true;
-    bm_regions_adopt(&regions, base, 20);
+    bm_regions_adopt(&regions, base, 20, true);
     bm_regions_verify(&regions);
     fake.refuses[FAKE_COMMIT] = false;
-    for (unsigned count = 0; count < 33; count++)
-        expect(acquire(1) != NULL);
+    for (unsigned count = 0; count < 33; count++) {
+        bool is_zero;
+        char *chunk = bm_regions_acquire(&regions, 1, 0, BM_CHUNK_BYTES, &is_zero);
+        expect(chunk != NULL && (!is_zero || *chunk == 0));
+        bm_regions_verify(&regions);
+    }
     expect(regions.used_chunks == 36 && regions.dirty_chunks == 0);
     release(run, 3);
+}
+
+Test(region, adopts_what_was_never_committed)
+{
+    set_up(CHUNKS(256));
+    expect(acquire(16) != NULL);
+    char *base = fake.base.reserve(&fake.base, CHUNKS(20), BM_CHUNK_BYTES);
+    bm_regions_adopt(&regions, base, 20, false);
+    bm_regions_verify(&regions);
+    expect(regions.dirty_chunks == 0 && fake.committed_bytes == CHUNKS(16));
+    bool is_zero;
+    char *run = bm_regions_acquire(&regions, 16, 0, BM_CHUNK_BYTES, &is_zero);
+    expect(run == base && is_zero && run[CHUNKS(16) - 1] == 0);
+    bm_regions_verify(&regions);
 }
 
 /* ---- mappings ---- */

@@ -21,6 +21,7 @@ static void set_up(void)
     core_heap_init(&heap, 2048 * MIB, 0);
     arena = bm_arena_create(&heap.source);
     expect(arena != NULL);
+    core_heap_stop_borrowing(arena);
 }
 
 static void tear_down(void)

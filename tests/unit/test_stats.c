@@ -46,7 +46,7 @@ TEST_WITHIN(stats, of_an_empty_arena)
     expect(stats.trees == 1 && stats.slabs == 0 && stats.page_blocks == 0);
     expect(stats.held_bytes == BM_CHUNK_BYTES && stats.used_bytes == 0);
     expect(stats.free_slots == 0 && stats.free_slot_bytes == 0);
-    expect(stats.metadata_bytes == (BM_TREE_HEADER_LEAVES + 1) * BM_LEAF_BYTES);
+    expect(stats.metadata_bytes == (BM_TREE_HEADER_LEAVES + BM_ARENA_LEAVES) * BM_LEAF_BYTES);
     expect(stats.free_run_bytes == BM_CHUNK_BYTES - stats.metadata_bytes);
     expect(stats.purgeable_bytes == 0);
 }

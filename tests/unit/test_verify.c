@@ -50,7 +50,7 @@ static void set_up(void)
     huge_block = core_heap_allocate(&heap, arena, 20 * MIB);
     core_heap_free(&heap, arena, core_heap_allocate(&heap, arena, 30 * MIB));
     core_heap_free(&heap, arena, core_heap_allocate(&heap, arena, 9 * MIB));
-    current = arena->cursors[bm_class_of_size(64)].slab;
+    current = bm_cursor_slab(&arena->cursors[bm_class_of_size(64)]);
     listed = arena->listed[bm_class_of_size(128)];
     page = core_heap_slab(block);
     region = heap.regions->region;
@@ -184,7 +184,7 @@ Test(verify, finds_broken_buddy_trees)
 
 static void set_bit_past_the_slots(void)
 {
-    struct bm_slab *slab = arena->cursors[bm_class_of_size(4096)].slab;
+    struct bm_slab *slab = bm_cursor_slab(&arena->cursors[bm_class_of_size(4096)]);
     atomic_fetch_or(&slab->free[0], UINT64_C(1) << 40);
 }
 
@@ -195,7 +195,7 @@ static void set_page_bit_past_the_slot(void)
 
 static void set_remote_bit_past_the_slots(void)
 {
-    struct bm_slab *slab = arena->cursors[bm_class_of_size(4096)].slab;
+    struct bm_slab *slab = bm_cursor_slab(&arena->cursors[bm_class_of_size(4096)]);
     atomic_store(&bm_tree_remote_line(tree, slab)->word[3].bits, 1);
 }
 
@@ -350,9 +350,9 @@ static void lose_a_cursor_word(void)
     arena->cursors[5].word = NULL;
 }
 
-static void have_a_word_without_slab(void)
+static void have_a_word_of_another_class(void)
 {
-    arena->cursors[bm_class_of_size(64)].slab = NULL;
+    arena->cursors[bm_class_of_size(64)].word = arena->cursors[bm_class_of_size(4096)].word;
 }
 
 static void have_a_slab_that_is_not_current(void)
@@ -411,9 +411,9 @@ Test(verify, finds_broken_arenas)
         {"slab->size_class == size_class", list_in_another_class, verify_arena},
         {"slab->previous == previous", break_a_back_link, verify_arena},
         {"cursor->word != NULL", lose_a_cursor_word, verify_arena},
-        {"cursor->word == &bm_no_slots", have_a_word_without_slab, verify_arena},
-        {"cursor->slab->state == BM_SLAB_CURRENT", have_a_slab_that_is_not_current, verify_arena},
-        {"cursor->slab->size_class == size_class", have_a_slab_of_another_class, verify_arena},
+        {"current->size_class == size_class", have_a_word_of_another_class, verify_arena},
+        {"current->state == BM_SLAB_CURRENT", have_a_slab_that_is_not_current, verify_arena},
+        {"current->size_class == size_class", have_a_slab_of_another_class, verify_arena},
         {"kept->slab->state == BM_SLAB_CURRENT", keep_what_is_not_current, verify_arena},
         {"kept->slab->leaves == kept->leaves", keep_another_length, verify_arena},
         {"kept->slab->size_class == BM_PAGE_CLASS", keep_a_small_slab, verify_arena},
