@@ -51,7 +51,7 @@ static void *allocate_huge(size_t bytes, size_t alignment, bool *is_zero)
         return bm_system_allocate_huge(bytes, alignment, is_zero);
     /* A kept block starts at a page; a stricter alignment it may or may not have. */
     if (alignment <= BM_LEAF_BYTES)
-        kept = bm_huge_take_kept(&arena->kept_huge, bytes, bm_system_page_bytes());
+        kept = bm_huge_take_kept(&arena->kept_huge, bytes, is_zero);
     bm_thread_leave(arena);
     return kept != NULL ? kept->user : bm_system_allocate_huge(bytes, alignment, is_zero);
 }

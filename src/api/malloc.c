@@ -8,6 +8,7 @@
 #include "api/export.h"
 #include "api/options.h"
 #include "api/thread_arena.h"
+#include "core/huge.h"
 #include "core/page_block.h"
 
 #include <errno.h>
@@ -27,12 +28,28 @@ static BM_COLD void *no_memory(void)
     return NULL;
 }
 
+/* A page block or huge block that the arena keeps. */
+BM_INLINE bool take_kept(size_t size, void **block, bool *is_zero)
+{
+    struct bm_arena *arena = bm_thread.fast;
+    if (size <= BM_SMALL_MAX)
+        return false;
+    if (bm_likely(size <= BM_PAGE_BLOCK_MAX)) {
+        *is_zero = false;
+        return bm_page_block_take(arena, size, block);
+    }
+    struct bm_huge *huge = bm_huge_take_kept(&arena->kept_huge, size, is_zero);
+    if (huge == NULL)
+        return false;
+    *block = huge->user;
+    return true;
+}
+
 static BM_SLOW void *malloc_slow(size_t size)
 {
     bool is_zero;
     void *block;
-    bool is_page_block = size > BM_SMALL_MAX && size <= BM_PAGE_BLOCK_MAX;
-    if (bm_likely(is_page_block) && bm_page_block_take(bm_thread.fast, size, &block))
+    if (take_kept(size, &block, &is_zero))
         return block;
     block = bm_block_allocate(size, &is_zero);
     if (bm_unlikely(block == NULL))
@@ -54,9 +71,7 @@ static BM_SLOW void free_slow(void *block)
 {
     if (block == NULL)
         return;
-    int saved_errno = errno;
     bm_block_free(block);
-    errno = saved_errno;
 }
 
 BM_PUBLIC void buddymalloc_free(void *block)
@@ -68,7 +83,9 @@ BM_PUBLIC void buddymalloc_free(void *block)
 static BM_SLOW void *calloc_slow(size_t size)
 {
     bool is_zero;
-    void *block = bm_block_allocate(size, &is_zero);
+    void *block;
+    if (!take_kept(size, &block, &is_zero))
+        block = bm_block_allocate(size, &is_zero);
     if (bm_unlikely(block == NULL))
         return no_memory();
     return is_zero ? block : memset(block, 0, size);

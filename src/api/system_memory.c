@@ -121,7 +121,8 @@ void bm_system_release_huge(struct bm_huge *huge)
 
 void bm_system_drop_kept_huge(struct bm_arena *arena)
 {
-    struct bm_huge *kept = bm_huge_drop_kept(&arena->kept_huge);
+    struct bm_huge *kept = arena->kept_huge;
+    arena->kept_huge = NULL;
     if (kept != NULL)
         bm_system_release_huge(kept);
 }
@@ -140,7 +141,8 @@ void *bm_system_resize_huge(struct bm_huge *huge, size_t bytes)
 size_t bm_system_trim(size_t keep_bytes)
 {
     bm_system_lock();
-    size_t returned = bm_regions_purge(&regions, keep_bytes / BM_CHUNK_BYTES);
+    size_t returned = bm_huge_purge_kept(&huge_heap);
+    returned += bm_regions_purge(&regions, keep_bytes / BM_CHUNK_BYTES);
     if (keep_bytes == 0)
         (void)bm_regions_give_back(&regions);
     bm_system_unlock();

@@ -31,12 +31,12 @@ bool bm_system_has(const struct bm_chunk *chunk);
 void *bm_system_allocate_huge(size_t bytes, size_t alignment, bool *is_zero);
 /* Gives back a block that is marked free. */
 void bm_system_release_huge(struct bm_huge *huge);
-/* Gives back the block that an arena keeps, if any. */
+/* Gives back the block that an arena keeps, if any. Owner. */
 void bm_system_drop_kept_huge(struct bm_arena *arena);
 /* Resizes in place or by moving page tables: the block's address, or NULL: unchanged. */
 void *bm_system_resize_huge(struct bm_huge *huge, size_t bytes);
 
-/* Gives back free chunks except `keep_bytes`, and regions that are wholly free when that is 0:
+/* Gives back kept huge blocks and free chunks except `keep_bytes`, and regions that are wholly free when that is 0:
  * bytes of memory that went. */
 size_t bm_system_trim(size_t keep_bytes);
 

@@ -8,6 +8,7 @@
 /* What only the owner may let go of. */
 static void trim_own(struct bm_arena *arena)
 {
+    bm_system_drop_kept_huge(arena);
     bm_mutex_lock(&arena->gate);
     bm_remote_merge(arena);
     bm_page_block_drop_all(arena);
@@ -17,7 +18,6 @@ static void trim_own(struct bm_arena *arena)
 static void trim_arena(struct bm_arena *arena, void *context)
 {
     size_t *purged = context;
-    bm_system_drop_kept_huge(arena);
     *purged += bm_arena_trim(arena);
 }
 

@@ -39,7 +39,7 @@ struct bm_backend {
      * zero. False: the contents are as they were (locked memory, for example). */
     bool (*purge)(struct bm_backend *backend, void *address, size_t bytes);
 
-    /* Returns whole reservations, or the tail of one, to the system. False: the range is
+    /* Returns a whole reservation, or the tail of one, to the system. False: the range is
      * still reserved, still committed where it was, and still the caller's. */
     bool (*release)(struct bm_backend *backend, void *address, size_t bytes);
 

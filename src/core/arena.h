@@ -28,7 +28,7 @@ enum {
     BM_KEPT_PAGE_BLOCKS = 8,
     /* A class's first requests are served by slots a little too large, until it has had so many
      * that a slab of its own, and the page that it touches, is worth while. */
-    BM_BORROWS_MAX = 8,
+    BM_BORROWS_MAX = 16,
     BM_SWEEP_AFTER = 32, /* completed slabs, in the arena of a thread that may be asleep */
     /* Trees by the order of their largest free block; then those with no room, those empty. */
     BM_BUCKET_FULL = BM_BUDDY_MAX_DEPTH + 1,
@@ -58,7 +58,7 @@ struct bm_arena {
      * takes the slow path. The owner adds; whoever releases a tree removes it. */
     _Atomic(struct bm_tree *) own_chunks[BM_OWN_CHUNKS];
     struct bm_kept kept[BM_KEPT_PAGE_BLOCKS]; /* owner thread, under the gate */
-    _Atomic(struct bm_huge *) kept_huge;      /* NULL: none; the owner adds, any thread takes */
+    struct bm_huge *kept_huge;                /* NULL: none; owner thread */
     struct bm_tree *buckets[BM_BUCKETS];      /* gate */
     uint8_t borrows[BM_SIZE_CLASSES];         /* owner thread */
     uint32_t open_buckets;                    /* bit o: buckets[o] has a tree; gate */

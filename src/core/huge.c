@@ -125,9 +125,11 @@ struct bm_huge *bm_huge_allocate(struct bm_huge_heap *heap, size_t bytes, size_t
     huge->user = first + layout.lead_chunks * BM_CHUNK_BYTES + layout.offset;
     huge->run = reservation;
     huge->run_bytes = reserved_bytes;
+    huge->page_bytes = (uint32_t)heap->regions->backend->page_bytes;
     huge->is_dedicated = is_dedicated;
     huge->is_kept_size = !is_dedicated && layout.chunks <= KEPT_CHUNKS_MAX;
     atomic_store_explicit(&huge->bytes, pages_of(heap, bytes), memory_order_relaxed);
+    atomic_store_explicit(&huge->is_clean, false, memory_order_relaxed);
     atomic_store_explicit(&huge->state, BM_HUGE_LIVE, memory_order_relaxed);
     if (is_dedicated)
         heap->dedicated_bytes += reserved_bytes;
@@ -229,33 +231,55 @@ void bm_huge_mark_free(struct bm_huge *huge, void *block)
         bm_misuse("double free", block, bytes);
 }
 
-struct bm_huge *bm_huge_keep(_Atomic(struct bm_huge *) *kept, struct bm_huge *huge)
+struct bm_huge *bm_huge_keep(struct bm_huge **kept, struct bm_huge *huge)
 {
     if (!huge->is_kept_size)
         return huge;
-    return atomic_exchange_explicit(kept, huge, memory_order_acq_rel);
+    struct bm_huge *evicted = *kept;
+    *kept = huge;
+    return evicted;
 }
 
-struct bm_huge *bm_huge_drop_kept(_Atomic(struct bm_huge *) *kept)
+/* A kept block goes from free to another state; nobody else has it then. */
+static bool claim_free(struct bm_huge *huge, uint32_t state)
 {
-    if (atomic_load_explicit(kept, memory_order_relaxed) == NULL)
-        return NULL;
-    return atomic_exchange_explicit(kept, NULL, memory_order_acq_rel);
+    uint32_t expected = BM_HUGE_FREE;
+    return atomic_compare_exchange_strong_explicit(&huge->state, &expected, state,
+                                                   memory_order_acq_rel, memory_order_relaxed);
 }
 
-/* The block is looked at only once it is ours: until then another thread may give it back. */
-struct bm_huge *bm_huge_take_kept(_Atomic(struct bm_huge *) *kept, size_t bytes,
-                                  size_t page_bytes)
+struct bm_huge *bm_huge_take_kept(struct bm_huge **kept, size_t bytes, bool *is_zero)
 {
-    struct bm_huge *huge = bm_huge_drop_kept(kept);
+    struct bm_huge *huge = *kept;
     if (huge == NULL)
         return NULL;
     size_t capacity = bm_huge_capacity(huge);
-    if (bytes > capacity || bytes < capacity / 2) {
-        atomic_store_explicit(kept, huge, memory_order_release);
+    if (bytes > capacity || bytes < capacity / 2 || !claim_free(huge, BM_HUGE_LIVE))
         return NULL;
-    }
-    atomic_store_explicit(&huge->bytes, bm_round_up(bytes, page_bytes), memory_order_relaxed);
-    atomic_store_explicit(&huge->state, BM_HUGE_LIVE, memory_order_release);
+    *kept = NULL;
+    *is_zero = atomic_load_explicit(&huge->is_clean, memory_order_relaxed);
+    atomic_store_explicit(&huge->is_clean, false, memory_order_relaxed);
+    atomic_store_explicit(&huge->bytes, bm_round_up(bytes, huge->page_bytes), memory_order_relaxed);
     return huge;
+}
+
+static size_t purge_kept(struct bm_huge_heap *heap, struct bm_huge *huge)
+{
+    struct bm_backend *backend = heap->regions->backend;
+    size_t bytes = bm_huge_capacity(huge);
+    if (atomic_load_explicit(&huge->is_clean, memory_order_relaxed) ||
+        !claim_free(huge, BM_HUGE_PURGING))
+        return 0;
+    bool is_clean = backend->purge(backend, huge->user, bytes);
+    atomic_store_explicit(&huge->is_clean, is_clean, memory_order_relaxed);
+    atomic_store_explicit(&huge->state, BM_HUGE_FREE, memory_order_release);
+    return is_clean ? bytes : 0;
+}
+
+size_t bm_huge_purge_kept(struct bm_huge_heap *heap)
+{
+    size_t purged = 0;
+    for (struct bm_huge *huge = heap->first; huge != NULL; huge = huge->next)
+        purged += purge_kept(heap, huge);
+    return purged;
 }

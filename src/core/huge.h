@@ -7,11 +7,12 @@
  * freed and may move when they grow, page tables and all.
  *
  * Each arena keeps one freed block as it is, header, pages and all, for its owner to take again:
- * a large buffer that comes and goes costs no lock, no system call and no page fault. Whoever
- * exchanges the pointer to it for NULL has it, so that other threads can give it back too.
+ * a large buffer that comes and goes costs no lock, no system call and no page fault. Other
+ * threads can give its pages back, but not its addresses: the owner's pointer stays good.
  *
- * The list of huge blocks changes under the system-memory lock; `state` and `bytes` are atomic,
- * so that a kept block can be taken without it.
+ * The list of huge blocks changes under the system-memory lock. `state` says who may touch a
+ * block, and changes without it: live to free by whoever frees it, free to live by the owner
+ * that keeps it, free to purging and back by whoever purges it.
  */
 #ifndef BM_CORE_HUGE_H
 #define BM_CORE_HUGE_H
@@ -22,6 +23,7 @@
 enum bm_huge_state {
     BM_HUGE_LIVE = 1,
     BM_HUGE_FREE = 2, /* kept, or about to be released */
+    BM_HUGE_PURGING = 3, /* its pages are going back; free again at once */
 };
 
 struct bm_huge {
@@ -31,6 +33,8 @@ struct bm_huge {
     char *user;             /* the block */
     char *run;              /* start of the chunks, or of the reservation */
     size_t run_bytes;
+    _Atomic bool is_clean; /* free, and reads as zero; written by who has the state */
+    uint32_t page_bytes;   /* of the OS */
     bool is_dedicated; /* a reservation of its own */
     bool is_kept_size; /* small enough to be kept */
     struct bm_huge *next;
@@ -68,15 +72,14 @@ void bm_huge_mark_free(struct bm_huge *huge, void *block);
 
 /* Keeps a block that is marked free, in place of the one kept so far. Returns a block that has
  * to be released: that one, or this one if it is too large to lie idle; or NULL. Owner. */
-struct bm_huge *bm_huge_keep(_Atomic(struct bm_huge *) *kept, struct bm_huge *huge);
+struct bm_huge *bm_huge_keep(struct bm_huge **kept, struct bm_huge *huge);
 
-/* Takes the kept block, live from now on, if it fits `bytes` without wasting as much again; NULL
- * if not. Owner. */
-struct bm_huge *bm_huge_take_kept(_Atomic(struct bm_huge *) *kept, size_t bytes,
-                                  size_t page_bytes);
+/* Takes the kept block, live from now on, if it fits `bytes` without wasting as much again.
+ * *is_zero: whether it reads as zero. NULL: it doesn't, or is being purged. Owner. */
+struct bm_huge *bm_huge_take_kept(struct bm_huge **kept, size_t bytes, bool *is_zero);
 
-/* The kept block, which has to be released now, or NULL. Any thread. */
-struct bm_huge *bm_huge_drop_kept(_Atomic(struct bm_huge *) *kept);
+/* Gives the pages of all kept blocks back: bytes that went. System-memory lock. */
+size_t bm_huge_purge_kept(struct bm_huge_heap *heap);
 
 void bm_huge_verify(const struct bm_huge_heap *heap);
 

@@ -208,21 +208,6 @@ bool bm_regions_claim(struct bm_regions *regions, void *address, size_t chunks)
     return true;
 }
 
-void bm_regions_release(struct bm_regions *regions, void *address, size_t chunks)
-{
-    struct bm_region *region = region_of(regions, address);
-    bm_assert(region != NULL);
-    unsigned first = chunk_number(region, address);
-    for (unsigned chunk = first; chunk < first + chunks; chunk++)
-        set_dirty(region, chunk, true);
-    bm_buddy_tree_release(&region->tree, first, (unsigned)chunks);
-    regions->dirty_chunks += chunks;
-    regions->used_chunks -= chunks;
-    size_t bound = DIRTY_CHUNKS_MIN + regions->used_chunks / DIRTY_CHUNKS_SHARE;
-    if (regions->dirty_chunks > bound)
-        (void)bm_regions_purge(regions, bound / 2);
-}
-
 /* Purges the dirty chunks in [first, end), from the end down, as runs. */
 static size_t purge_free_run(struct bm_regions *regions, struct bm_region *region, unsigned first,
                              unsigned end, size_t keep)
@@ -284,29 +269,82 @@ void bm_regions_adopt(struct bm_regions *regions, void *address, size_t chunks, 
     (void)bm_regions_purge(regions, DIRTY_CHUNKS_MIN);
 }
 
-static size_t give_back_region(struct bm_regions *regions, unsigned index)
+/* Whether the process may use only so much address space: then the rest of it (stacks, files)
+ * needs what lies free here. */
+static bool is_limited(const struct bm_regions *regions)
 {
-    struct bm_region *region = &regions->region[index];
+    return regions->backend->reserve_limit != SIZE_MAX;
+}
+
+/* The first chunk from which on all are free; the region's size when the last one is in use. */
+static unsigned tail_start(const struct bm_region *region)
+{
+    unsigned start = region->chunks;
+    unsigned chunks;
+    while (start > 0 && bm_buddy_tree_covers(&region->tree, start - 1, &start, &chunks))
+        continue;
+    return start;
+}
+
+static size_t give_back_tail(struct bm_regions *regions, struct bm_region *region, unsigned start)
+{
     struct bm_backend *backend = regions->backend;
-    size_t bytes = region->chunks * BM_CHUNK_BYTES;
-    if (region->tree.free_leaves != region->chunks ||
-        !backend->release(backend, region->base, bytes))
+    unsigned chunks = region->chunks - start;
+    size_t bytes = chunks * BM_CHUNK_BYTES;
+    if (chunks == 0 || !backend->release(backend, chunk_address(region, start), bytes))
         return 0;
-    for (unsigned chunk = 0; chunk < region->chunks; chunk++)
-        if (chunk_is_dirty(region, chunk))
+    bool was_free = bm_buddy_tree_claim(&region->tree, start, chunks);
+    bm_assert(was_free);
+    for (unsigned chunk = start; chunk < region->chunks; chunk++)
+        if (chunk_is_dirty(region, chunk)) {
+            set_dirty(region, chunk, false);
             regions->dirty_chunks--;
+        }
+    region->chunks = start;
+    if (region->committed > start)
+        region->committed = start;
     regions->reserved_bytes -= bytes;
-    regions->count--;
-    if (index != regions->count)
-        *region = regions->region[regions->count];
-    regions->region[regions->count] = (struct bm_region){0};
     return bytes;
 }
 
+static void remove_region(struct bm_regions *regions, unsigned index)
+{
+    regions->count--;
+    if (index != regions->count)
+        regions->region[index] = regions->region[regions->count];
+    regions->region[regions->count] = (struct bm_region){0};
+}
+
+/* From the last region down, for sbrk takes memory back only at the top. Without a limit a tail
+ * stays: it costs nothing, and the next region would lie elsewhere. */
 size_t bm_regions_give_back(struct bm_regions *regions)
 {
     size_t bytes = 0;
-    for (unsigned index = regions->count; index-- > 0;)
-        bytes += give_back_region(regions, index);
+    for (unsigned index = regions->count; index-- > 0;) {
+        struct bm_region *region = &regions->region[index];
+        unsigned start = tail_start(region);
+        if (start == 0 || is_limited(regions))
+            bytes += give_back_tail(regions, region, start);
+        if (region->chunks == 0)
+            remove_region(regions, index);
+    }
     return bytes;
+}
+
+void bm_regions_release(struct bm_regions *regions, void *address, size_t chunks)
+{
+    struct bm_region *region = region_of(regions, address);
+    bm_assert(region != NULL);
+    unsigned first = chunk_number(region, address);
+    for (unsigned chunk = first; chunk < first + chunks; chunk++)
+        set_dirty(region, chunk, true);
+    bm_buddy_tree_release(&region->tree, first, (unsigned)chunks);
+    regions->dirty_chunks += chunks;
+    regions->used_chunks -= chunks;
+    size_t bound = DIRTY_CHUNKS_MIN + regions->used_chunks / DIRTY_CHUNKS_SHARE;
+    if (regions->dirty_chunks <= bound)
+        return;
+    (void)bm_regions_purge(regions, bound / 2);
+    if (is_limited(regions))
+        (void)bm_regions_give_back(regions);
 }

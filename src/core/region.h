@@ -9,7 +9,7 @@
  * Chunks are committed from the region's start on, up to a frontier that only rises: a region
  * is two mappings at most, the committed part and the rest, however the heap is used. Chunks
  * that come back stay committed. They are kept dirty, ready for the next request, up to a
- * bound; the rest is purged.
+ * bound; the rest is purged, and where address space is limited, given back.
  *
  * Invariants (bm_regions_verify):
  *   1. a chunk in use lies below the frontier;
@@ -74,7 +74,8 @@ void bm_regions_adopt(struct bm_regions *regions, void *address, size_t chunks, 
 /* Purges free chunks until at most `keep` dirty ones are left: bytes that went back. */
 size_t bm_regions_purge(struct bm_regions *regions, size_t keep);
 
-/* Returns the address space of regions that are wholly free: bytes. */
+/* Returns address space: regions that are wholly free, and free tails of others where the process
+ * has a limit. Bytes that went. */
 size_t bm_regions_give_back(struct bm_regions *regions);
 
 /* Walks every invariant; aborts with the broken one. */

@@ -57,7 +57,7 @@ void bm_system_count(struct bm_huge_heap *heap, struct bm_system_stats *stats)
         if (atomic_load_explicit(&huge->state, memory_order_relaxed) == BM_HUGE_LIVE) {
             stats->huge_blocks++;
             stats->huge_bytes += bytes;
-        } else {
+        } else if (!atomic_load_explicit(&huge->is_clean, memory_order_relaxed)) {
             stats->kept_bytes += bytes;
         }
     }

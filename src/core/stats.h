@@ -29,7 +29,7 @@ struct bm_system_stats {
     size_t tree_bytes;      /* chunks in trees */
     size_t huge_blocks;     /* live */
     size_t huge_bytes;      /* in them */
-    size_t kept_bytes;      /* of a huge block that is free and kept */
+    size_t kept_bytes;      /* of free huge blocks that may hold memory */
     size_t free_dirty_bytes; /* free chunks that may hold memory */
 };
 

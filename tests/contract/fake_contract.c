@@ -159,7 +159,6 @@ enum misuse {
     COMMIT_OUTSIDE,
     COMMIT_RELEASED,
     COMMIT_MISALIGNED,
-    COMMIT_ACROSS,
     PURGE_UNCOMMITTED,
     PURGE_EMPTY,
     RELEASE_TWICE,
@@ -191,10 +190,6 @@ static void misuse(enum misuse what)
         break;
     case COMMIT_MISALIGNED:
         is_ready = backend->commit(backend, first + 16, page_bytes);
-        break;
-    case COMMIT_ACROSS:
-        second = backend->reserve(backend, page_bytes, page_bytes);
-        is_ready = backend->commit(backend, second - page_bytes, 2 * page_bytes);
         break;
     case PURGE_UNCOMMITTED:
         is_ready = backend->purge(backend, first + page_bytes, 2 * page_bytes);

@@ -19,7 +19,8 @@ static struct core_heap *lock_heap(struct bm_chunk_source *source)
 
 static void drop_kept(struct core_heap *heap, struct bm_arena *arena)
 {
-    struct bm_huge *kept = bm_huge_drop_kept(&arena->kept_huge);
+    struct bm_huge *kept = arena->kept_huge;
+    arena->kept_huge = NULL;
     bm_mutex_lock(&heap->lock);
     if (kept != NULL)
         bm_huge_release(&heap->huge, kept);
@@ -141,11 +142,10 @@ void core_heap_stop_borrowing(struct bm_arena *arena)
 static void *allocate_huge(struct core_heap *heap, struct bm_arena *arena, size_t bytes,
                            size_t alignment, bool *is_zero)
 {
-    size_t page_bytes = heap->fake.base.page_bytes;
     struct bm_huge *huge = NULL;
     *is_zero = false;
-    if (alignment <= page_bytes)
-        huge = bm_huge_take_kept(&arena->kept_huge, bytes, page_bytes);
+    if (alignment <= heap->fake.base.page_bytes)
+        huge = bm_huge_take_kept(&arena->kept_huge, bytes, is_zero);
     if (huge != NULL)
         return huge->user;
     bm_mutex_lock(&heap->lock);

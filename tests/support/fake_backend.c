@@ -253,9 +253,8 @@ static bool fake_release(struct bm_backend *backend, void *address, size_t bytes
 {
     struct fake_backend *fake = lock_fake(backend);
     struct page_range range = check_range(fake, FAKE_RELEASE, address, bytes);
-    bool is_whole = (fake->pages[range.first] & PAGE_FIRST) != 0;
-    if (!is_reservation_end(fake, range.end) || (!is_whole && spans_reservations(fake, range)))
-        broken_contract(FAKE_RELEASE, "neither whole reservations nor the tail of one", address,
+    if (!is_reservation_end(fake, range.end))
+        broken_contract(FAKE_RELEASE, "neither a whole reservation nor the tail of one", address,
                         bytes);
     bool is_done = !count_call(fake, FAKE_RELEASE);
     if (is_done)

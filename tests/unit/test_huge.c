@@ -9,11 +9,10 @@
 #include <string.h>
 
 #define MIB ((size_t)1 << 20)
-#define PAGE ((size_t)4096)
 #define STRIDE ((size_t)32 << 10) /* of the bytes that are written and compared */
 
 static struct core_heap heap;
-static _Atomic(struct bm_huge *) kept_block;
+static struct bm_huge *kept_block;
 
 static void set_up(void)
 {
@@ -152,7 +151,8 @@ static void keep(struct bm_huge *huge)
 
 static void release_kept(void)
 {
-    struct bm_huge *huge = bm_huge_drop_kept(&kept_block);
+    struct bm_huge *huge = kept_block;
+    kept_block = NULL;
     if (huge != NULL)
         bm_huge_release(&heap.huge, huge);
     core_heap_verify(&heap);
@@ -160,30 +160,32 @@ static void release_kept(void)
 
 TEST_WITHIN(huge, keeps_one_block_as_it_is)
 {
-    expect(bm_huge_take_kept(&kept_block, 8 * MIB, PAGE) == NULL);
+    bool is_zero;
+    expect(bm_huge_take_kept(&kept_block, 8 * MIB, &is_zero) == NULL);
     struct bm_huge *huge = allocate(8 * MIB, 4096);
     touch(huge, 9);
     size_t calls = heap.fake.call_count;
     keep(huge);
-    expect(bm_huge_take_kept(&kept_block, 7 * MIB + 5, PAGE) == huge);
+    expect(bm_huge_take_kept(&kept_block, 7 * MIB + 5, &is_zero) == huge);
     expect(bytes_of(huge) == 7 * MIB + 4096);
     expect(atomic_load(&huge->state) == BM_HUGE_LIVE);
     expect(is_touched(huge->user, 7 * MIB, 9));
     expect(heap.fake.call_count == calls);
-    expect(bm_huge_take_kept(&kept_block, 7 * MIB, PAGE) == NULL);
+    expect(bm_huge_take_kept(&kept_block, 7 * MIB, &is_zero) == NULL);
     release(huge);
 }
 
 TEST_WITHIN(huge, takes_only_what_fits_without_waste)
 {
+    bool is_zero;
     struct bm_huge *huge = allocate(8 * MIB, 4096);
     size_t capacity = bm_huge_capacity(huge);
     keep(huge);
-    expect(bm_huge_take_kept(&kept_block, capacity + 1, PAGE) == NULL);
-    expect(bm_huge_take_kept(&kept_block, capacity / 2 - 1, PAGE) == NULL);
-    expect(bm_huge_take_kept(&kept_block, capacity / 2, PAGE) == huge);
+    expect(bm_huge_take_kept(&kept_block, capacity + 1, &is_zero) == NULL);
+    expect(bm_huge_take_kept(&kept_block, capacity / 2 - 1, &is_zero) == NULL);
+    expect(bm_huge_take_kept(&kept_block, capacity / 2, &is_zero) == huge);
     keep(huge);
-    expect(bm_huge_take_kept(&kept_block, capacity, PAGE) == huge);
+    expect(bm_huge_take_kept(&kept_block, capacity, &is_zero) == huge);
     expect(bytes_of(huge) == capacity);
     release(huge);
 }
@@ -197,14 +199,41 @@ TEST_WITHIN(huge, keeps_the_last_one_freed)
     expect(bm_huge_keep(&kept_block, first) == NULL);
     expect(bm_huge_keep(&kept_block, second) == first);
     bm_huge_release(&heap.huge, first);
-    expect(bm_huge_drop_kept(&kept_block) == second);
-    expect(bm_huge_drop_kept(&kept_block) == NULL);
-    bm_huge_release(&heap.huge, second);
+    release_kept();
     struct bm_huge *large = allocate(100 * MIB, 4096);
     bm_huge_mark_free(large, large->user);
     expect(bm_huge_keep(&kept_block, large) == large); /* too large to lie idle */
     bm_huge_release(&heap.huge, large);
     core_heap_verify(&heap);
+}
+
+TEST_WITHIN(huge, purges_what_is_kept)
+{
+    bool is_zero;
+    struct bm_huge *live = allocate(8 * MIB, 4096);
+    struct bm_huge *huge = allocate(8 * MIB, 4096);
+    touch(live, 1);
+    touch(huge, 9);
+    keep(huge);
+    heap.fake.refuses[FAKE_PURGE] = true;
+    expect(bm_huge_purge_kept(&heap.huge) == 0);
+    heap.fake.refuses[FAKE_PURGE] = false;
+    expect(bm_huge_purge_kept(&heap.huge) == bm_huge_capacity(huge));
+    expect(bm_huge_purge_kept(&heap.huge) == 0);
+    expect(fake_backend_is_purged(&heap.fake, huge->user, 8 * MIB));
+    expect(bm_huge_take_kept(&kept_block, 8 * MIB, &is_zero) == huge && is_zero);
+    expect(is_touched(huge->user, 8 * MIB, 0) && is_touched(live->user, 8 * MIB, 1));
+    touch(huge, 9);
+    keep(huge);
+    expect(bm_huge_take_kept(&kept_block, 8 * MIB, &is_zero) == huge && !is_zero);
+    /* While another thread purges it, it can't be taken. */
+    keep(huge);
+    atomic_store(&huge->state, BM_HUGE_PURGING);
+    expect(bm_huge_take_kept(&kept_block, 8 * MIB, &is_zero) == NULL);
+    atomic_store(&huge->state, BM_HUGE_FREE);
+    expect(bm_huge_take_kept(&kept_block, 8 * MIB, &is_zero) == huge);
+    release(huge);
+    release(live);
 }
 
 /* ---- misuse ---- */

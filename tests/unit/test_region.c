@@ -315,6 +315,53 @@ Test(region, adopts_what_was_never_committed)
     bm_regions_verify(&regions);
 }
 
+/* ---- giving address space back ---- */
+
+Test(region, gives_back_what_is_wholly_free)
+{
+    set_up(CHUNKS(256));
+    char *first = acquire(16);
+    char *second = acquire(32);
+    char *third = acquire(64);
+    expect(regions.count == 3);
+    release(second, 32);
+    expect(bm_regions_give_back(&regions) == CHUNKS(32) && regions.count == 2);
+    expect(regions.reserved_bytes == CHUNKS(80) && fake.reserved_bytes == CHUNKS(80));
+    bm_regions_verify(&regions);
+    release(third, 64);
+    fake.refuses[FAKE_RELEASE] = true;
+    expect(bm_regions_give_back(&regions) == 0 && regions.count == 2);
+    bm_regions_verify(&regions);
+    fake.refuses[FAKE_RELEASE] = false;
+    release(first, 16);
+    expect(bm_regions_give_back(&regions) == CHUNKS(80) && regions.count == 0);
+    expect(fake.reserved_bytes == 0 && regions.dirty_chunks == 0);
+}
+
+/* Where address space is scarce, what is free behind the last chunk in use goes too. */
+Test(region, gives_back_tails_under_a_limit)
+{
+    set_up(CHUNKS(256));
+    char *run = acquire(3);
+    release(acquire(5), 5);
+    expect(bm_regions_give_back(&regions) == 0);
+    fake.base.reserve_limit = CHUNKS(4);
+    expect(bm_regions_give_back(&regions) == CHUNKS(13));
+    bm_regions_verify(&regions);
+    expect(regions.count == 1 && regions.region[0].chunks == 3 && regions.dirty_chunks == 0);
+    expect(fake.reserved_bytes == CHUNKS(3));
+    expect(bm_regions_give_back(&regions) == 0);
+    char *more = acquire(4);
+    expect(more != NULL);
+    /* Once so much lies dirty that some has to go, by itself. */
+    char *many = acquire(12);
+    release(many, 12);
+    expect(fake.reserved_bytes == CHUNKS(7));
+    bm_regions_verify(&regions);
+    release(more, 4);
+    release(run, 3);
+}
+
 /* ---- mappings ---- */
 
 Test(region, is_two_mappings_at_most)
