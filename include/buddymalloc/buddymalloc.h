@@ -89,11 +89,13 @@ void buddymalloc_free_aligned_sized(void *block, size_t alignment, size_t size);
  * malloc_usable_size(3). */
 size_t buddymalloc_malloc_usable_size(void *block);
 
-/* Gives free memory of all arenas back to the system, except `pad` bytes. 1 when any memory
- * went back, 0 otherwise. malloc_trim(3). */
+/* Gives free memory of all arenas back to the system. Nothing is done while no more than `pad`
+ * bytes are free; of free chunks `pad` bytes stay. 1 when any memory went back, 0 otherwise.
+ * malloc_trim(3). */
 int buddymalloc_malloc_trim(size_t pad);
 
-/* Sets a parameter; 1 on success, 0 on error. M_PERTURB is honoured; parameters that steer
+/* Sets a parameter; 1 on success, 0 on error. M_PERTURB holds
+ * for the calling thread and those that start later; parameters that steer
  * glibc's own structures are accepted and have no effect. mallopt(3). */
 int buddymalloc_mallopt(int parameter, int value);
 

@@ -243,6 +243,8 @@ void *bm_block_resize(void *block, size_t bytes)
     if (resized == NULL)
         return bytes <= place.bytes ? block : NULL;
     memcpy(resized, block, bytes < place.bytes ? bytes : place.bytes);
+    if (bm_unlikely(bm_options.perturb != 0) && bytes > place.bytes)
+        memset((char *)resized + place.bytes, (uint8_t)~bm_options.perturb, bytes - place.bytes);
     bm_block_free(block);
     return resized;
 }

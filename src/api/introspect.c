@@ -81,17 +81,16 @@ struct stats_print {
 static void print_arena(struct bm_arena *arena, void *context)
 {
     struct stats_print *print = context;
-    struct bm_arena_stats stats = {0};
+    struct bm_arena_stats before = print->sum;
     struct bm_message message;
-    bm_arena_count(arena, &stats);
+    bm_arena_count(arena, &print->sum);
     bm_message_init(&message);
     bm_message_text(&message, "Arena ");
     bm_message_decimal(&message, print->arenas++);
     bm_message_text(&message, ":\n");
-    put_line(&message, "system bytes", stats.held_bytes);
-    put_line(&message, "in use bytes", stats.used_bytes);
+    put_line(&message, "system bytes", print->sum.held_bytes - before.held_bytes);
+    put_line(&message, "in use bytes", print->sum.used_bytes - before.used_bytes);
     bm_message_write(&message, STDERR_FILENO);
-    bm_arena_count(arena, &print->sum);
 }
 
 BM_PUBLIC void buddymalloc_malloc_stats(void)

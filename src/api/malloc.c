@@ -1,8 +1,8 @@
 /*
  * malloc: the entry points of malloc(3), and the fast paths inlined into them.
  *
- * Contracts are in buddymalloc/buddymalloc.h. A fast path either does all of its work or
- * nothing, and then the slow path starts over.
+ * Contracts are in buddymalloc/buddymalloc.h. A fast path either does all of its work, or
+ * nothing that a slow path can't start over from.
  */
 #include "api/block.h"
 #include "api/export.h"

@@ -26,7 +26,7 @@ static void refuse(const char *name, const char *value, size_t length)
 }
 
 /* Decimal digits only, at most 255: what glibc's tunable accepts without surprises. */
-static bool parse_byte(const char *text, uint8_t *value)
+static bool parse_byte(const char *text, _Atomic uint8_t *value)
 {
     unsigned number = 0;
     if (*text == '\0')

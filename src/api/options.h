@@ -10,11 +10,12 @@
 #ifndef BM_API_OPTIONS_H
 #define BM_API_OPTIONS_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 struct bm_options {
-    uint8_t perturb; /* 0: off */
+    _Atomic uint8_t perturb; /* 0: off */
     bool stats_at_exit;
 };
 

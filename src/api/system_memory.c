@@ -84,9 +84,10 @@ void bm_system_unlock(void)
     bm_mutex_unlock(&lock);
 }
 
-void bm_system_reset_lock(void)
+void bm_system_recover(const struct bm_huge *kept)
 {
     bm_mutex_init(&lock);
+    bm_huge_recover(&huge_heap, kept);
 }
 
 bool bm_system_has(const struct bm_chunk *chunk)

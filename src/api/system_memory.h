@@ -1,8 +1,9 @@
 /*
  * system memory: the core's regions and huge blocks, behind one lock for the whole process.
  *
- * It is the only lock that two threads contend for in normal work, and it is taken only when
- * an arena needs or returns a chunk, for huge blocks, and when threads start and end.
+ * It is the only lock that two threads contend for in normal work. It is taken when an arena
+ * needs or returns a chunk, for huge blocks, when threads start and end, and by whoever goes
+ * through all arenas: a sweep, a trim, statistics.
  */
 #ifndef BM_API_SYSTEM_MEMORY_H
 #define BM_API_SYSTEM_MEMORY_H
@@ -18,8 +19,9 @@ void bm_system_init(void);
 
 void bm_system_lock(void);
 void bm_system_unlock(void);
-/* In fork's child: the lock is new. */
-void bm_system_reset_lock(void);
+/* In fork's child: the lock is new, and huge blocks that vanished threads had freed go back; all
+ * free ones but `kept`. */
+void bm_system_recover(const struct bm_huge *kept);
 
 /* Where arenas get their chunks; takes the lock itself. */
 struct bm_chunk_source *bm_system_source(void);
@@ -36,8 +38,8 @@ void bm_system_drop_kept_huge(struct bm_arena *arena);
 /* Resizes in place or by moving page tables: the block's address, or NULL: unchanged. */
 void *bm_system_resize_huge(struct bm_huge *huge, size_t bytes);
 
-/* Gives back kept huge blocks and free chunks except `keep_bytes`, and regions that are wholly free when that is 0:
- * bytes of memory that went. */
+/* Gives back the pages of kept huge blocks and of free chunks except `keep_bytes`, and when that is 0
+ * the address space of regions that are wholly free: bytes of memory that went. */
 size_t bm_system_trim(size_t keep_bytes);
 
 void bm_system_stats(struct bm_system_stats *stats);

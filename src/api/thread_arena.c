@@ -15,7 +15,7 @@ static struct bm_arena no_arena = {
 __thread struct bm_thread bm_thread = {.fast = &no_arena};
 
 static struct bm_arena *arenas;       /* all of them; system-memory lock */
-static struct bm_arena *shared_arena; /* for ended threads; shared_lock */
+static struct bm_arena *shared_arena; /* for threads without one; shared_lock */
 static struct bm_mutex shared_lock;
 static pthread_key_t exit_key;
 static bool has_exit_key;
@@ -248,20 +248,23 @@ void bm_arenas_after_fork_in_parent(void)
 
 void bm_arenas_after_fork_in_child(void)
 {
+    bool had_other_threads = arenas != NULL && arenas->next != NULL;
     bm_mutex_holds_all = false;
-    bm_system_reset_lock();
+    bm_system_recover(bm_thread.arena == NULL ? NULL : bm_thread.arena->kept_huge);
     bm_mutex_init(&shared_lock);
     for (struct bm_arena *arena = arenas; arena != NULL; arena = arena->next) {
         arena->is_locked_for_fork = false;
         arena->pins = 0;
         bm_mutex_init(&arena->gate);
+        if (had_other_threads)
+            bm_remote_recover(arena);
     }
     struct bm_arena *next;
     for (struct bm_arena *arena = arenas; arena != NULL; arena = next) {
         next = arena->next;
         if (arena == bm_thread.arena || arena == shared_arena)
             continue;
-        bm_system_drop_kept_huge(arena);
+        arena->kept_huge = NULL;
         bm_arena_retire(arena);
         set_idle(arena, true);
         destroy_if_empty(arena);

@@ -3,8 +3,8 @@
  *
  * A thread gets its arena in its first slow path: one that an ended thread left behind, or a
  * new one. When the thread ends, what is empty goes back, and an arena with live blocks waits
- * idle for the next thread. What a thread allocates after that (in destructors that run late)
- * comes from one shared arena, under a lock.
+ * idle for the next thread. What a thread allocates after that (in destructors that run late), or
+ * when there is no memory for an arena, comes from one shared arena, under a lock.
  *
  * All arenas hang in a registry under the system-memory lock. Who visits an arena of another
  * thread pins it first, so that it stays while no lock is held.

@@ -53,8 +53,8 @@ struct bm_backend {
     void (*advise_huge)(struct bm_backend *backend, void *address, size_t bytes);
 };
 
-/* The backend this build was configured with; initialised on the first call, under the
- * system-memory lock. Exactly one of mmap_backend.c and sbrk_backend.c is in the library. */
+/* The backend this build was configured with; initialised by the first call, before which no
+ * other thread may call it. Exactly one of mmap_backend.c and sbrk_backend.c is in the library. */
 struct bm_backend *bm_backend_default(void);
 
 #endif

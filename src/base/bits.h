@@ -41,7 +41,7 @@ static inline bool bm_test_and_set(uint64_t *word, size_t index)
     return was_set;
 }
 
-/* The least power of two that is >= value; value must be in [1, SIZE_MAX / 2 + 1]. */
+/* The least power of two that is >= value; 1 for 0; value must be at most SIZE_MAX / 2 + 1. */
 static inline size_t bm_power_of_two_above(size_t value)
 {
     return value <= 1 ? 1 : (size_t)1 << (bm_highest_bit(value - 1) + 1);

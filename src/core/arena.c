@@ -244,15 +244,10 @@ static bool replace_slab(struct bm_arena *arena, struct bm_cursor *cursor, unsig
     return aim_cursor(cursor, slab);
 }
 
-/* The class whose slots a class borrows while it has no slab: the last of its four. */
-static unsigned lender_of(unsigned size_class)
-{
-    return size_class | 3;
-}
-
+/* A class's first requests, while it has no slab. */
 static bool should_borrow(struct bm_arena *arena, unsigned size_class)
 {
-    if (arena->cursors[size_class].word != &bm_no_slots || lender_of(size_class) == size_class ||
+    if (arena->cursors[size_class].word != &bm_no_slots || bm_lender_of_class(size_class) == size_class ||
         bm_size_classes[size_class].slot_bytes >= BM_LEAF_BYTES)
         return false;
     return arena->borrows[size_class] < BM_BORROWS_MAX;
@@ -263,7 +258,7 @@ void *bm_arena_refill(struct bm_arena *arena, unsigned size_class)
     void *block;
     if (should_borrow(arena, size_class)) {
         arena->borrows[size_class]++;
-        size_class = lender_of(size_class);
+        size_class = bm_lender_of_class(size_class);
         if (bm_arena_take(&arena->cursors[size_class], &block))
             return block;
     }

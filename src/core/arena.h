@@ -63,7 +63,7 @@ struct bm_arena {
     uint8_t borrows[BM_SIZE_CLASSES];         /* owner thread */
     uint32_t open_buckets;                    /* bit o: buckets[o] has a tree; gate */
     unsigned kept_leaves;                     /* sum over kept; gate */
-    size_t slabs_live;                        /* gate */
+    size_t slabs_live;                        /* gate; zero and idle is final, so read without */
     size_t trees;                             /* gate */
     struct bm_chunk_source *source;           /* constant after init */
     struct bm_mutex gate;
@@ -80,7 +80,8 @@ struct bm_arena {
     _Atomic uint32_t completed;
     _Atomic uint32_t sweep_after; /* so many completed slabs ask for a sweep */
 
-    /* Slabs to take slots from next; gate. Last, in a page that a small heap never writes. */
+    /* Slabs to take slots from next; gate. Last: nearly all of it lies behind the page that a
+     * small heap writes. */
     struct bm_slab *listed[BM_SIZE_CLASSES];
 };
 
@@ -108,7 +109,8 @@ static inline struct bm_slab *bm_cursor_slab(const struct bm_cursor *cursor)
 struct bm_arena *bm_arena_create(struct bm_chunk_source *source);
 
 /* Lets go of all that is current, merges what others freed, and gives back what is empty: the
- * owner's last act, and fork's child's for owners that are gone. The gate is held. */
+ * owner's last act, and fork's child's for owners that are gone. The gate is held, or nobody
+ * else is there. */
 void bm_arena_retire(struct bm_arena *arena);
 
 /* Gives the last tree back, the arena with it. No slab is live, nobody else knows the arena. */

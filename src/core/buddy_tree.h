@@ -9,7 +9,7 @@
  *     level 0            1                  leaves 0-3 allocated, 4-7 free:
  *     level 1      2          3             only the bit of node 3 is set; allocating one
  *     level 2    4   5      6   7           leaf clears it and sets 7 and 13 (the right
- *     level 3   8 9 10 11 12 13 14 15       halves on the way down to leaf 12)
+ *     level 3   8 9 10 11 12 13 14 15       halves on the way down to node 12)
  *
  * Invariants (bm_buddy_tree_verify walks them):
  *   1. two buddies are never both free: they would be one free block of the parent;

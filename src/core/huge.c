@@ -5,7 +5,7 @@
 #include "core/size_class.h"
 
 enum {
-    DEDICATED_CHUNKS = 32, /* from this many on a block has a reservation of its own */
+    DEDICATED_CHUNKS = 32, /* from so many on a block gets a reservation of its own, if it can move */
     KEPT_CHUNKS_MAX = 4,
 };
 
@@ -127,7 +127,6 @@ struct bm_huge *bm_huge_allocate(struct bm_huge_heap *heap, size_t bytes, size_t
     huge->run_bytes = reserved_bytes;
     huge->page_bytes = (uint32_t)heap->regions->backend->page_bytes;
     huge->is_dedicated = is_dedicated;
-    huge->is_kept_size = !is_dedicated && layout.chunks <= KEPT_CHUNKS_MAX;
     atomic_store_explicit(&huge->bytes, pages_of(heap, bytes), memory_order_relaxed);
     atomic_store_explicit(&huge->is_clean, false, memory_order_relaxed);
     atomic_store_explicit(&huge->state, BM_HUGE_LIVE, memory_order_relaxed);
@@ -214,7 +213,6 @@ struct bm_huge *bm_huge_resize(struct bm_huge_heap *heap, struct bm_huge *huge, 
             if (!bm_regions_claim(heap->regions, run_end, more / BM_CHUNK_BYTES))
                 return NULL;
             huge->run_bytes += more;
-            huge->is_kept_size = huge->run_bytes <= KEPT_CHUNKS_MAX * BM_CHUNK_BYTES;
         }
     }
     atomic_store_explicit(&huge->bytes, rounded, memory_order_relaxed);
@@ -233,7 +231,7 @@ void bm_huge_mark_free(struct bm_huge *huge, void *block)
 
 struct bm_huge *bm_huge_keep(struct bm_huge **kept, struct bm_huge *huge)
 {
-    if (!huge->is_kept_size)
+    if (huge->is_dedicated || huge->run_bytes > KEPT_CHUNKS_MAX * BM_CHUNK_BYTES)
         return huge;
     struct bm_huge *evicted = *kept;
     *kept = huge;
@@ -282,4 +280,15 @@ size_t bm_huge_purge_kept(struct bm_huge_heap *heap)
     for (struct bm_huge *huge = heap->first; huge != NULL; huge = huge->next)
         purged += purge_kept(heap, huge);
     return purged;
+}
+
+void bm_huge_recover(struct bm_huge_heap *heap, const struct bm_huge *kept)
+{
+    struct bm_huge *next;
+    for (struct bm_huge *huge = heap->first; huge != NULL; huge = next) {
+        next = huge->next;
+        if (huge != kept &&
+            atomic_load_explicit(&huge->state, memory_order_relaxed) == BM_HUGE_FREE)
+            bm_huge_release(heap, huge);
+    }
 }

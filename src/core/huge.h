@@ -2,9 +2,9 @@
  * huge block: a block above half a chunk; a run of whole chunks with a header in front.
  *
  * The header lies in the chunk before the block's first byte (chunk.h), so a huge block is
- * found from its address as any other. Blocks up to a few dozen chunks come from the regions;
- * larger ones have a reservation of their own, which goes back to the system when they are
- * freed and may move when they grow, page tables and all.
+ * found from its address as any other. Blocks up to a few dozen chunks come from the regions.
+ * Larger ones have a reservation of their own where the backend can move it: it goes back to the
+ * system when they are freed, and may move when they grow, page tables and all.
  *
  * Each arena keeps one freed block as it is, header, pages and all, for its owner to take again:
  * a large buffer that comes and goes costs no lock, no system call and no page fault. Other
@@ -36,7 +36,6 @@ struct bm_huge {
     _Atomic bool is_clean; /* free, and reads as zero; written by who has the state */
     uint32_t page_bytes;   /* of the OS */
     bool is_dedicated; /* a reservation of its own */
-    bool is_kept_size; /* small enough to be kept */
     struct bm_huge *next;
     struct bm_huge *previous;
 };
@@ -80,6 +79,10 @@ struct bm_huge *bm_huge_take_kept(struct bm_huge **kept, size_t bytes, bool *is_
 
 /* Gives the pages of all kept blocks back: bytes that went. System-memory lock. */
 size_t bm_huge_purge_kept(struct bm_huge_heap *heap);
+
+/* In fork's child: gives back blocks that a vanished thread had marked free and not released yet;
+ * all free ones but `kept`. No other thread exists. */
+void bm_huge_recover(struct bm_huge_heap *heap, const struct bm_huge *kept);
 
 void bm_huge_verify(const struct bm_huge_heap *heap);
 

@@ -35,8 +35,8 @@ BM_INLINE bool bm_page_block_take(struct bm_arena *arena, size_t bytes, void **b
 void *bm_page_block_allocate(struct bm_arena *arena, size_t bytes, size_t alignment,
                              bool *is_zero);
 
-/* Resizes a live page block of the owner's arena in place. False: it cannot, or not without
- * moving; nothing changed. Owner; takes the gate. */
+/* Resizes a live page block of the owner's arena in place; it is no longer kept. False: it cannot,
+ * or not without moving; it is as long as it was. Owner; takes the gate. */
 BM_MUST_CHECK bool bm_page_block_resize(struct bm_arena *arena, struct bm_tree *tree,
                                         struct bm_slab *slab, size_t bytes);
 

@@ -179,6 +179,22 @@ void bm_remote_sweep(struct bm_arena *arena)
     }
 }
 
+static void recover_slab(struct bm_arena *arena, struct bm_remote_line *line)
+{
+    for (unsigned index = 0; index < BM_SLAB_WORDS; index++)
+        if (atomic_load_explicit(&line->word[index].bits, memory_order_relaxed) != 0)
+            push(arena, &line->word[index]);
+}
+
+void bm_remote_recover(struct bm_arena *arena)
+{
+    atomic_store_explicit(&arena->pending, NULL, memory_order_relaxed);
+    for (unsigned bucket = 0; bucket < BM_BUCKETS; bucket++)
+        for (struct bm_tree *tree = arena->buckets[bucket]; tree != NULL; tree = tree->next)
+            for (unsigned number = 1; number < tree->slabs_made; number++)
+                recover_slab(arena, &tree->remotes[number]);
+}
+
 void bm_remote_recycle_listed(struct bm_arena *arena)
 {
     for (unsigned size_class = 0; size_class < BM_SIZE_CLASSES; size_class++) {

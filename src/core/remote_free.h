@@ -37,6 +37,10 @@ void bm_remote_merge(struct bm_arena *arena);
  * together, and puts the other pending words back. Any thread, under the gate. */
 void bm_remote_sweep(struct bm_arena *arena);
 
+/* In fork's child: puts every word with remote bits on the pending list, for a thread that set them
+ * and vanished before it had pushed the word. No other thread exists. */
+void bm_remote_recover(struct bm_arena *arena);
+
 /* Recycles listed slabs that have no live slot. Any thread, under the gate. */
 void bm_remote_recycle_listed(struct bm_arena *arena);
 

@@ -50,4 +50,11 @@ static inline unsigned bm_class_of_size(size_t size)
     return bm_cursor_offsets[(size + BM_QUANTUM - 1) / BM_QUANTUM] / BM_CURSOR_BYTES;
 }
 
+/* The class whose slots a class borrows while it has no slab: the last of its four. Its size is a
+ * multiple of every power of two that the class's own size is a multiple of. */
+static inline unsigned bm_lender_of_class(unsigned size_class)
+{
+    return size_class | 3;
+}
+
 #endif

@@ -236,6 +236,22 @@ TEST_WITHIN(huge, purges_what_is_kept)
     release(live);
 }
 
+TEST_WITHIN(huge, recovers_what_was_not_released_yet)
+{
+    struct bm_huge *live = allocate(8 * MIB, 4096);
+    struct bm_huge *kept = allocate(8 * MIB, 4096);
+    struct bm_huge *lost = allocate(8 * MIB, 4096);
+    keep(kept);
+    bm_huge_mark_free(lost, lost->user);
+    bm_huge_recover(&heap.huge, kept);
+    core_heap_verify(&heap);
+    expect(!bm_chunk_map_has(&heap.regions->map, &lost->chunk));
+    expect(bm_chunk_map_has(&heap.regions->map, &kept->chunk));
+    expect(atomic_load(&live->state) == BM_HUGE_LIVE);
+    release_kept();
+    release(live);
+}
+
 /* ---- misuse ---- */
 
 static void free_twice(void *context)

@@ -302,6 +302,33 @@ TEST_WITHIN(remote_free, finishes_off_what_an_owner_left)
     expect_at(arena->slabs_live == 0 && arena->trees == 1, "%zu slabs", arena->slabs_live);
 }
 
+/* ---- fork's child ---- */
+
+/* A thread that vanished between its OR and its push, one that was pushing, and one that had. */
+TEST_WITHIN(remote_free, recovers_words_that_nobody_will_push)
+{
+    unsigned slots = bm_size_classes[bm_class_of_size(2048)].slots;
+    void **blocks = allocate_many(3 * slots, 2048);
+    for (unsigned which = 0; which < 2; which++) {
+        struct bm_slab *slab = core_heap_slab(blocks[which * slots]);
+        struct bm_remote *word = bm_tree_remote_line(bm_tree_of(slab), slab)->word;
+        atomic_store(&word->bits, bm_slab_word_mask(slab, 0));
+        atomic_store(&word->next, which == 0 ? NULL : word);
+    }
+    for (unsigned slot = 2 * slots; slot < 3 * slots; slot++)
+        (void)remote_free(blocks[slot]);
+    expect(count_pending() == 1);
+    bm_remote_recover(arena);
+    expect(count_pending() == 3);
+    merge();
+    bm_mutex_lock(&arena->gate);
+    bm_arena_retire(arena);
+    bm_arena_verify(arena);
+    bm_mutex_unlock(&arena->gate);
+    expect_at(arena->slabs_live == 0, "%zu slabs", arena->slabs_live);
+    free(blocks);
+}
+
 /* ---- misuse ---- */
 
 static void free_two_remotely(void *block)

@@ -69,6 +69,16 @@ static void check_distances(const struct bm_slab *slab, size_t slot_bytes, size_
     }
 }
 
+/* So a borrowed slot is aligned as one of the class would be. */
+Test(size_class, lenders_are_as_aligned_as_borrowers)
+{
+    for (unsigned number = 0; number < BM_SIZE_CLASSES; number++) {
+        uint32_t size = bm_size_classes[number].slot_bytes;
+        uint32_t lent = bm_size_classes[bm_lender_of_class(number)].slot_bytes;
+        expect_at(lent >= size && lent % (size & -size) == 0, "class %u", number);
+    }
+}
+
 Test(size_class, finds_slots_at_every_distance)
 {
     for (unsigned number = 0; number < BM_SIZE_CLASSES; number++) {
