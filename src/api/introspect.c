@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 /* ---- figures ---- */
@@ -120,13 +121,21 @@ static void put_figure(struct bm_message *message, const char *before, size_t va
     bm_message_text(message, after);
 }
 
+/* Of the whole process: its code, stacks and files are in it too. */
+static size_t peak_resident_bytes(void)
+{
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? (size_t)usage.ru_maxrss * 1024 : 0;
+}
+
 void bm_print_summary(int descriptor)
 {
     struct heap_stats stats;
     struct bm_message message;
     count_heap(&stats);
     bm_message_init(&message);
-    bm_message_text(&message, "buddymalloc summary:\n");
+    put_figure(&message, "buddymalloc summary of process ", (size_t)getpid(), ":\n");
+    put_figure(&message, "  peak resident   ", peak_resident_bytes(), " bytes\n");
     put_figure(&message, "  in use at exit  ", stats.sum.used_bytes + stats.system.huge_bytes,
                " bytes");
     put_figure(&message, " (", stats.sum.page_blocks, " page blocks");

@@ -2,6 +2,7 @@
 
 #include "base/message.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -25,37 +26,60 @@ static void refuse(const char *name, const char *value, size_t length)
     bm_message_write(&message, STDERR_FILENO);
 }
 
-/* Decimal digits only, at most 255: what glibc's tunable accepts without surprises. */
-static bool parse_byte(const char *text, _Atomic uint8_t *value)
+/* Decimal digits only, at least one: -1 for anything else, and for more than `most`. */
+static int parse_number(const char *text, size_t length, int most)
 {
-    unsigned number = 0;
-    if (*text == '\0')
+    int64_t number = 0;
+    if (length == 0)
+        return -1;
+    for (size_t index = 0; index < length; index++) {
+        if (text[index] < '0' || text[index] > '9')
+            return -1;
+        number = number * 10 + (text[index] - '0');
+        if (number > most)
+            return -1;
+    }
+    return (int)number;
+}
+
+static void read_perturb(const char *text)
+{
+    int number = parse_number(text, strlen(text), UINT8_MAX);
+    if (number >= 0)
+        bm_options.perturb = (uint8_t)number;
+    else
+        refuse("MALLOC_PERTURB_", text, strlen(text));
+}
+
+/* Whether `text` is stats:exit or stats:exit=PID, which then holds. */
+static bool set_stats(const char *text, size_t length)
+{
+    static const char stats_exit[] = "stats:exit";
+    size_t name_length = sizeof stats_exit - 1;
+    int process = 0;
+    if (length < name_length || memcmp(text, stats_exit, name_length) != 0)
         return false;
-    for (; *text != '\0'; text++) {
-        if (*text < '0' || *text > '9')
-            return false;
-        number = number * 10 + (unsigned)(*text - '0');
-        if (number > 255)
+    if (length > name_length) {
+        process = parse_number(text + name_length + 1, length - name_length - 1, INT_MAX);
+        if (text[name_length] != '=' || process <= 0)
             return false;
     }
-    *value = (uint8_t)number;
+    bm_options.stats_at_exit = true;
+    bm_options.stats_process = process;
     return true;
 }
 
 static void set_option(const char *text, size_t length)
 {
-    static const char stats_exit[] = "stats:exit";
-    if (length == sizeof stats_exit - 1 && memcmp(text, stats_exit, length) == 0)
-        bm_options.stats_at_exit = true;
-    else
+    if (!set_stats(text, length))
         refuse("BUDDYMALLOC_CONF", text, length);
 }
 
 void bm_options_read(void)
 {
     const char *perturb = secure_getenv("MALLOC_PERTURB_");
-    if (perturb != NULL && !parse_byte(perturb, &bm_options.perturb))
-        refuse("MALLOC_PERTURB_", perturb, strlen(perturb));
+    if (perturb != NULL)
+        read_perturb(perturb);
     const char *text = secure_getenv("BUDDYMALLOC_CONF");
     while (text != NULL && *text != '\0') {
         size_t length = strcspn(text, ",");

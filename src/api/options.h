@@ -3,7 +3,9 @@
  * programs that run with privileges of another user (AT_SECURE).
  *
  *     MALLOC_PERTURB_=N      1-255: fill new blocks with the complement of N, freed ones with N
- *     BUDDYMALLOC_CONF=…     names separated by commas; stats:exit prints a summary at exit
+ *     BUDDYMALLOC_CONF=…     names separated by commas:
+ *       stats:exit           print a summary when a process ends
+ *       stats:exit=PID       the same, but only for the process with this id
  *
  * A value that is refused is named on standard error, and ignored.
  */
@@ -13,10 +15,12 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct bm_options {
     _Atomic uint8_t perturb; /* 0: off */
     bool stats_at_exit;
+    pid_t stats_process; /* 0: every process */
 };
 
 extern struct bm_options bm_options;

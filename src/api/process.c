@@ -32,6 +32,7 @@ __attribute__((constructor(101))) static void on_load(void)
 
 __attribute__((destructor(101))) static void on_exit_of_program(void)
 {
-    if (summary_descriptor >= 0)
+    bool is_meant = bm_options.stats_process == 0 || bm_options.stats_process == getpid();
+    if (summary_descriptor >= 0 && is_meant)
         bm_print_summary(summary_descriptor);
 }

@@ -6,6 +6,7 @@ value that makes no sense is named on standard error, in one line, and ignored.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -44,8 +45,16 @@ def check_named(word, program, library, **settings):
 
 def check_summary_at_exit(program, library):
     _, said = run(program, library, BUDDYMALLOC_CONF="stats:exit")
-    if not (said.endswith("\n") and any(character.isdigit() for character in said)):
+    if not re.search(r"summary of process \d+:\n  peak resident +[1-9]\d{5,} bytes\n", said):
         sys.exit(f"stats:exit: expected a summary with figures: {said!r}")
+    # A process that isn't the one that was meant; 1 is never a test's.
+    check_silent(program, library, BUDDYMALLOC_CONF="stats:exit=1")
+    shell = ["sh", "-c", 'BUDDYMALLOC_CONF=stats:exit=$$ exec "$0"', program]
+    preload = {"LD_PRELOAD": library} if library else {}
+    said = subprocess.run(shell, env={**os.environ, **preload}, capture_output=True, text=True,
+                          timeout=60, check=False).stderr
+    if "summary of process" not in said:
+        sys.exit(f"stats:exit=PID: expected a summary: {said!r}")
 
 
 def check_ignored_by_privileged(program):
@@ -78,7 +87,8 @@ def main():
         check_named("MALLOC_PERTURB_", program, library, MALLOC_PERTURB_=value)
     check_named("nonsense", program, library, BUDDYMALLOC_CONF="nonsense:1")
     check_named("nonsense", program, library, BUDDYMALLOC_CONF="nonsense")
-    check_named("stats", program, library, BUDDYMALLOC_CONF="stats:nonsense")
+    for value in ("stats:nonsense", "stats:exit=", "stats:exit=0", "stats:exit=x", "stats:exit1"):
+        check_named("stats", program, library, BUDDYMALLOC_CONF=value)
     check_summary_at_exit(program, library)
     if form == "static":  # a copy finds no shared library, and a privileged one preloads none
         check_ignored_by_privileged(program)
