@@ -24,7 +24,10 @@
 #define BM_THREAD_SANITIZER 1
 #endif
 #endif
-#ifdef BM_THREAD_SANITIZER
+#ifndef BM_THREAD_SANITIZER
+#define BM_THREAD_SANITIZER 0
+#endif
+#if BM_THREAD_SANITIZER
 #define bm_peek(object) atomic_load_explicit(&(object), memory_order_relaxed)
 #else
 #define bm_peek(object) (*(__typeof(atomic_load_explicit(&(object), memory_order_relaxed)) *)&(object))

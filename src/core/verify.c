@@ -15,6 +15,7 @@ static void verify_slab(struct bm_tree *tree, struct bm_slab *slab)
     struct bm_remote_line *line = bm_tree_remote_line(tree, slab);
     unsigned number = bm_tree_slab_number(tree, slab);
     unsigned first = bm_slab_first_leaf(slab);
+    REQUIRE(slab->size_class <= BM_PAGE_CLASS); /* the masks below need it */
     for (unsigned index = 0; index < BM_SLAB_WORDS; index++) {
         uint64_t own = atomic_load_explicit(&slab->free[index], memory_order_relaxed);
         uint64_t remote = atomic_load_explicit(&line->word[index].bits, memory_order_relaxed);
@@ -23,7 +24,6 @@ static void verify_slab(struct bm_tree *tree, struct bm_slab *slab)
         REQUIRE((remote & ~mask) == 0); /* slab.h, 1 */
         REQUIRE((own & remote) == 0);   /* slab.h, 2 */
     }
-    REQUIRE(slab->size_class <= BM_PAGE_CLASS);
     REQUIRE(slab->leaves >= 1 && first >= tree->header_leaves);
     REQUIRE(first + slab->leaves <= BM_TREE_LEAVES);
     for (unsigned leaf = first; leaf < first + slab->leaves; leaf++) {

@@ -61,7 +61,7 @@ int main(void)
     pthread_t threads[live_threads];
 
     stress_init("thread_churn");
-    unsigned long steps = stress_steps(3000);
+    unsigned long steps = stress_steps(300000) / 100; /* a thread's life is a hundred steps */
     void *warm = buddymalloc_malloc(1);
     struct buddymalloc_info before = buddymalloc_mallinfo2();
 
