@@ -70,9 +70,9 @@ static bool find_aligned_class(size_t alignment, size_t bytes, unsigned *size_cl
 {
     if (alignment > BM_LEAF_BYTES || bytes > BM_SMALL_MAX)
         return false;
-    for (unsigned class = bm_class_of_size(bytes); class < BM_SIZE_CLASSES; class++)
-        if (bm_size_classes[class].slot_bytes % alignment == 0) {
-            *size_class = class;
+    for (unsigned number = bm_class_of_size(bytes); number < BM_SIZE_CLASSES; number++)
+        if (bm_size_classes[number].slot_bytes % alignment == 0) {
+            *size_class = number;
             return true;
         }
     return false;
@@ -138,8 +138,8 @@ static bool find(void *block, struct place *place)
     uint64_t own = atomic_load_explicit(&slab->free[slot / 64], memory_order_acquire);
     if ((own >> (slot % 64) & 1) != 0 || bm_remote_has(tree, slab, slot))
         return false;
-    *place = (struct place){
-        .tree = tree, .slab = slab, .slot = slot, .bytes = bm_slab_slot_bytes(slab)};
+    *place =
+        (struct place){.tree = tree, .slab = slab, .slot = slot, .bytes = bm_slab_slot_bytes(slab)};
     return true;
 }
 

@@ -108,8 +108,8 @@ BM_PUBLIC void buddymalloc_malloc_stats(void)
     put_line(&message, "huge blocks", system.huge_blocks);
     put_line(&message, "huge bytes", system.huge_bytes);
     put_line(&message, "reserved bytes", system.reserved_bytes);
-    put_line(&message, "purgeable bytes", print.sum.purgeable_bytes + system.free_dirty_bytes +
-                                              system.kept_bytes);
+    put_line(&message, "purgeable bytes",
+             print.sum.purgeable_bytes + system.free_dirty_bytes + system.kept_bytes);
     bm_message_write(&message, STDERR_FILENO);
 }
 

@@ -38,8 +38,8 @@ void bm_system_drop_kept_huge(struct bm_arena *arena);
 /* Resizes in place or by moving page tables: the block's address, or NULL: unchanged. */
 void *bm_system_resize_huge(struct bm_huge *huge, size_t bytes);
 
-/* Gives back the pages of kept huge blocks and of free chunks except `keep_bytes`, and when that is 0
- * the address space of regions that are wholly free: bytes of memory that went. */
+/* Gives back the pages of kept huge blocks and of free chunks except `keep_bytes`, and when that is
+ * 0 the address space of regions that are wholly free: bytes of memory that went. */
 size_t bm_system_trim(size_t keep_bytes);
 
 void bm_system_stats(struct bm_system_stats *stats);

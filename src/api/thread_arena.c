@@ -45,8 +45,7 @@ static void unregister_arena(struct bm_arena *arena)
 static void set_idle(struct bm_arena *arena, bool is_idle)
 {
     arena->is_idle = is_idle;
-    atomic_store_explicit(&arena->sweep_after, is_idle ? 1 : BM_SWEEP_AFTER,
-                          memory_order_relaxed);
+    atomic_store_explicit(&arena->sweep_after, is_idle ? 1 : BM_SWEEP_AFTER, memory_order_relaxed);
 }
 
 /* An idle arena without a live block goes back to the system, if nobody is looking at it. */

@@ -30,7 +30,8 @@
 #if BM_THREAD_SANITIZER
 #define bm_peek(object) atomic_load_explicit(&(object), memory_order_relaxed)
 #else
-#define bm_peek(object) (*(__typeof(atomic_load_explicit(&(object), memory_order_relaxed)) *)&(object))
+#define bm_peek(object) \
+    (*(__typeof(atomic_load_explicit(&(object), memory_order_relaxed)) *)&(object))
 #endif
 
 #endif

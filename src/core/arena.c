@@ -92,8 +92,7 @@ static struct bm_tree *find_or_add_tree(struct bm_arena *arena, unsigned order)
 
 struct bm_slab *bm_arena_make_slab(struct bm_arena *arena, unsigned size_class)
 {
-    struct bm_tree *tree = find_or_add_tree(arena,
-                                            bm_order_of(bm_size_classes[size_class].leaves));
+    struct bm_tree *tree = find_or_add_tree(arena, bm_order_of(bm_size_classes[size_class].leaves));
     if (tree == NULL)
         return NULL;
     bool is_zero;
@@ -247,7 +246,8 @@ static bool replace_slab(struct bm_arena *arena, struct bm_cursor *cursor, unsig
 /* A class's first requests, while it has no slab. */
 static bool should_borrow(struct bm_arena *arena, unsigned size_class)
 {
-    if (arena->cursors[size_class].word != &bm_no_slots || bm_lender_of_class(size_class) == size_class ||
+    if (arena->cursors[size_class].word != &bm_no_slots ||
+        bm_lender_of_class(size_class) == size_class ||
         bm_size_classes[size_class].slot_bytes >= BM_LEAF_BYTES)
         return false;
     return arena->borrows[size_class] < BM_BORROWS_MAX;

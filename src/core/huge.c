@@ -5,7 +5,7 @@
 #include "core/size_class.h"
 
 enum {
-    DEDICATED_CHUNKS = 32, /* from so many on a block gets a reservation of its own, if it can move */
+    DEDICATED_CHUNKS = 32, /* from so many on, a reservation of its own, if it can move */
     KEPT_CHUNKS_MAX = 4,
 };
 
@@ -40,8 +40,8 @@ static bool lay_out(const struct bm_huge_heap *heap, size_t bytes, size_t alignm
         layout->offset = alignment > page_bytes ? alignment : page_bytes;
     }
     layout->alignment = alignment >= BM_CHUNK_BYTES ? alignment : BM_CHUNK_BYTES;
-    layout->chunks = layout->lead_chunks +
-                     bm_round_up(layout->offset + bytes, BM_CHUNK_BYTES) / BM_CHUNK_BYTES;
+    layout->chunks =
+        layout->lead_chunks + bm_round_up(layout->offset + bytes, BM_CHUNK_BYTES) / BM_CHUNK_BYTES;
     return layout->chunks <= PTRDIFF_MAX / BM_CHUNK_BYTES - layout->alignment / BM_CHUNK_BYTES;
 }
 
@@ -55,8 +55,7 @@ static bool wants_reservation(const struct bm_huge_heap *heap, const struct layo
 }
 
 /* Returns a reservation to the system; one that it would not take back serves the regions. */
-static void give_back(struct bm_huge_heap *heap, void *reservation, size_t bytes,
-                      bool is_committed)
+static void give_back(struct bm_huge_heap *heap, void *reservation, size_t bytes, bool is_committed)
 {
     struct bm_backend *backend = heap->regions->backend;
     if (!backend->release(backend, reservation, bytes))
@@ -169,8 +168,7 @@ static void shrink(struct bm_huge_heap *heap, struct bm_huge *huge, size_t bytes
         (void)backend->purge(backend, end, (size_t)(run_end - end));
 }
 
-static struct bm_huge *grow_dedicated(struct bm_huge_heap *heap, struct bm_huge *huge,
-                                      size_t bytes)
+static struct bm_huge *grow_dedicated(struct bm_huge_heap *heap, struct bm_huge *huge, size_t bytes)
 {
     struct bm_regions *regions = heap->regions;
     struct bm_backend *backend = regions->backend;

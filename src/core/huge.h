@@ -22,7 +22,7 @@
 
 enum bm_huge_state {
     BM_HUGE_LIVE = 1,
-    BM_HUGE_FREE = 2, /* kept, or about to be released */
+    BM_HUGE_FREE = 2,    /* kept, or about to be released */
     BM_HUGE_PURGING = 3, /* its pages are going back; free again at once */
 };
 
@@ -35,7 +35,7 @@ struct bm_huge {
     size_t run_bytes;
     _Atomic bool is_clean; /* free, and reads as zero; written by who has the state */
     uint32_t page_bytes;   /* of the OS */
-    bool is_dedicated; /* a reservation of its own */
+    bool is_dedicated;     /* a reservation of its own */
     struct bm_huge *next;
     struct bm_huge *previous;
 };

@@ -4,8 +4,8 @@
 #include "core/remote_free.h"
 
 enum {
-    KEPT_LEAVES_MAX = (1024 * 1024) / BM_LEAF_BYTES,     /* of one block */
-    KEPT_LEAVES_SUM_MAX = 2 * KEPT_LEAVES_MAX,           /* of all in an arena */
+    KEPT_LEAVES_MAX = (1024 * 1024) / BM_LEAF_BYTES, /* of one block */
+    KEPT_LEAVES_SUM_MAX = 2 * KEPT_LEAVES_MAX,       /* of all in an arena */
 };
 
 static bool slot_is_free(struct bm_slab *slab)

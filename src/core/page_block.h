@@ -32,8 +32,7 @@ BM_INLINE bool bm_page_block_take(struct bm_arena *arena, size_t bytes, void **b
 /* A block of `bytes` (rounded up to leaves, at most BM_PAGE_BLOCK_MAX) at a multiple of
  * `alignment`, a power of two up to BM_PAGE_BLOCK_MAX. *is_zero: whether it reads as zero.
  * Owner; takes the gate. NULL: no memory. */
-void *bm_page_block_allocate(struct bm_arena *arena, size_t bytes, size_t alignment,
-                             bool *is_zero);
+void *bm_page_block_allocate(struct bm_arena *arena, size_t bytes, size_t alignment, bool *is_zero);
 
 /* Resizes a live page block of the owner's arena in place; it is no longer kept. False: it cannot,
  * or not without moving; it is as long as it was. Owner; takes the gate. */

@@ -169,8 +169,7 @@ static void *acquire_anywhere(struct bm_regions *regions, size_t chunks, size_t 
                               size_t alignment, bool *is_zero)
 {
     for (unsigned index = 0; index < regions->count; index++) {
-        void *run =
-            acquire_in(regions, &regions->region[index], chunks, lead, alignment, is_zero);
+        void *run = acquire_in(regions, &regions->region[index], chunks, lead, alignment, is_zero);
         if (run != NULL)
             return run;
     }

@@ -34,9 +34,9 @@ enum {
 
 struct bm_region {
     char *base;
-    unsigned chunks;            /* its size */
-    unsigned committed;         /* chunks below the frontier */
-    struct bm_buddy_tree tree;  /* leaves at and above `chunks` are never free */
+    unsigned chunks;           /* its size */
+    unsigned committed;        /* chunks below the frontier */
+    struct bm_buddy_tree tree; /* leaves at and above `chunks` are never free */
     uint64_t dirty[BM_BUDDY_MAX_LEAVES / 64];
 };
 

@@ -134,7 +134,8 @@ static bool all_popped(struct bm_remote_line *line)
 {
     for (unsigned index = 0; index < BM_SLAB_WORDS; index++) {
         struct bm_remote *word = &line->word[index];
-        if (atomic_load_explicit(&word->bits, memory_order_acquire) != 0 && !has_mark(link_of(word)))
+        if (atomic_load_explicit(&word->bits, memory_order_acquire) != 0 &&
+            !has_mark(link_of(word)))
             return false;
     }
     return true;
@@ -203,8 +204,8 @@ void bm_remote_recycle_listed(struct bm_arena *arena)
             next = slab->next;
             unsigned free = 0;
             for (unsigned index = 0; index < BM_SLAB_WORDS; index++)
-                free += bm_count_bits(
-                    atomic_load_explicit(&slab->free[index], memory_order_acquire));
+                free +=
+                    bm_count_bits(atomic_load_explicit(&slab->free[index], memory_order_acquire));
             if (free == bm_slab_slots(slab))
                 bm_arena_recycle(arena, bm_tree_of(slab), slab);
         }

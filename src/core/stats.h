@@ -12,24 +12,24 @@
 
 struct bm_arena_stats {
     size_t trees;
-    size_t slabs;            /* small ones */
-    size_t page_blocks;      /* live */
-    size_t held_bytes;       /* of all chunks */
-    size_t used_bytes;       /* in live slots and page blocks */
-    size_t free_slots;       /* in slabs */
+    size_t slabs;       /* small ones */
+    size_t page_blocks; /* live */
+    size_t held_bytes;  /* of all chunks */
+    size_t used_bytes;  /* in live slots and page blocks */
+    size_t free_slots;  /* in slabs */
     size_t free_slot_bytes;
-    size_t free_runs;        /* free buddy blocks */
+    size_t free_runs; /* free buddy blocks */
     size_t free_run_bytes;
-    size_t metadata_bytes;   /* tree headers and the arena itself */
-    size_t purgeable_bytes;  /* free pages that may hold memory */
+    size_t metadata_bytes;  /* tree headers and the arena itself */
+    size_t purgeable_bytes; /* free pages that may hold memory */
 };
 
 struct bm_system_stats {
-    size_t reserved_bytes;  /* address space */
-    size_t tree_bytes;      /* chunks in trees */
-    size_t huge_blocks;     /* live */
-    size_t huge_bytes;      /* in them */
-    size_t kept_bytes;      /* of free huge blocks that may hold memory */
+    size_t reserved_bytes;   /* address space */
+    size_t tree_bytes;       /* chunks in trees */
+    size_t huge_blocks;      /* live */
+    size_t huge_bytes;       /* in them */
+    size_t kept_bytes;       /* of free huge blocks that may hold memory */
     size_t free_dirty_bytes; /* free chunks that may hold memory */
 };
 

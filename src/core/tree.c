@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-_Static_assert((int)BM_TREE_LEAVES == (int)BM_BUDDY_MAX_LEAVES, "a chunk's leaves fill one buddy tree");
+_Static_assert((int)BM_TREE_LEAVES == (int)BM_BUDDY_MAX_LEAVES,
+               "a chunk's leaves fill one buddy tree");
 _Static_assert(offsetof(struct bm_tree, slabs) + 16 * sizeof(struct bm_slab) <= BM_LEAF_BYTES,
                "a small heap's metadata is one page");
 _Static_assert(BM_PAGE_BLOCK_MAX <= BM_CHUNK_BYTES / 2, "the right half is always possible");

@@ -10,7 +10,7 @@
  *     leaf 0   17                                                             1024
  *
  * Invariants (bm_tree_verify):
- *   1. slab_of_leaf[l] names slab n > 0 exactly for the leaves of slab n; free and header leaves are 0;
+ *   1. slab_of_leaf[l] names slab n > 0 exactly for the leaves of slab n, and is 0 for all others;
  *   2. every leaf is in a free buddy block, in one slab, or in the header;
  *   3. a free leaf whose dirty bit is clear reads as zero.
  *
@@ -34,9 +34,9 @@ struct bm_arena;
 
 struct bm_tree {
     struct bm_chunk chunk;
-    uint16_t slabs_made;  /* numbers handed out so far, 0 included */
-    uint16_t slabs_live;  /* slabs in use */
-    uint16_t bucket;      /* the arena's list this tree hangs in */
+    uint16_t slabs_made; /* numbers handed out so far, 0 included */
+    uint16_t slabs_live; /* slabs in use */
+    uint16_t bucket;     /* the arena's list this tree hangs in */
     uint16_t header_leaves;
     struct bm_arena *owner; /* constant while the tree lives */
     struct bm_tree *next;   /* in the arena's bucket */

@@ -28,7 +28,7 @@ static void verify_slab(struct bm_tree *tree, struct bm_slab *slab)
     REQUIRE(first + slab->leaves <= BM_TREE_LEAVES);
     for (unsigned leaf = first; leaf < first + slab->leaves; leaf++) {
         REQUIRE(tree->slab_of_leaf[leaf] == number * BM_SLAB_SCALE); /* tree.h, 1 */
-        REQUIRE((tree->dirty[leaf / 64] >> (leaf % 64) & 1) != 0); /* tree.h, 3 */
+        REQUIRE((tree->dirty[leaf / 64] >> (leaf % 64) & 1) != 0);   /* tree.h, 3 */
     }
 }
 
@@ -51,8 +51,8 @@ void bm_tree_verify(struct bm_tree *tree)
     for (unsigned leaf = 0; leaf <= BM_TREE_LEAVES; leaf++)
         assigned += tree->slab_of_leaf[leaf] != 0;
     REQUIRE(live == tree->slabs_live);
-    REQUIRE(assigned + tree->header_leaves == leaves);               /* tree.h, 1 */
-    REQUIRE(leaves + tree->pages.free_leaves == BM_TREE_LEAVES);     /* tree.h, 2 */
+    REQUIRE(assigned + tree->header_leaves == leaves);           /* tree.h, 1 */
+    REQUIRE(leaves + tree->pages.free_leaves == BM_TREE_LEAVES); /* tree.h, 2 */
     REQUIRE(tree->slabs[0].reciprocal == 0);
 }
 
@@ -152,8 +152,7 @@ void bm_huge_verify(const struct bm_huge_heap *heap)
         REQUIRE(huge->previous == previous);
         REQUIRE(bm_chunk_of(huge->user) == &huge->chunk);
         REQUIRE(bm_chunk_map_has(&heap->regions->map, &huge->chunk));
-        REQUIRE(atomic_load_explicit(&huge->bytes, memory_order_relaxed) <=
-                bm_huge_capacity(huge));
+        REQUIRE(atomic_load_explicit(&huge->bytes, memory_order_relaxed) <= bm_huge_capacity(huge));
         previous = huge;
     }
 }
