@@ -9,7 +9,7 @@
  * never written, so its gate needs no initialisation. */
 static struct bm_arena no_arena = {
     .cursors = {[0 ... BM_SIZE_CLASSES - 1] = {.word = &bm_no_slots}},
-    .own_chunks = {[0 ... BM_OWN_CHUNKS - 1] = BM_NO_TREE},
+    .own_chunks = {BM_NO_TREE},
 };
 
 __thread struct bm_thread bm_thread = {.fast = &no_arena};

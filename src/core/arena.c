@@ -50,6 +50,12 @@ void bm_arena_file_tree(struct bm_arena *arena, struct bm_tree *tree)
     enter_bucket(arena, tree, bucket);
 }
 
+static void empty_own_chunk(struct bm_arena *arena, _Atomic(struct bm_tree *) *own)
+{
+    struct bm_tree *empty = own == &arena->own_chunks[0] ? BM_NO_TREE : NULL;
+    atomic_store_explicit(own, empty, memory_order_relaxed);
+}
+
 void bm_arena_shed(struct bm_arena *arena)
 {
     struct bm_tree *tree;
@@ -58,7 +64,7 @@ void bm_arena_shed(struct bm_arena *arena)
         arena->trees--;
         _Atomic(struct bm_tree *) *own = bm_arena_own_chunk(arena, tree);
         if (atomic_load_explicit(own, memory_order_relaxed) == tree)
-            atomic_store_explicit(own, BM_NO_TREE, memory_order_relaxed);
+            empty_own_chunk(arena, own);
         arena->source->release(arena->source, &tree->chunk);
     }
 }
@@ -295,10 +301,12 @@ void bm_arena_free_slow(struct bm_arena *arena, struct bm_tree *tree, struct bm_
 
 /* ---- life ---- */
 
+/* Pages of entries that were never used stay untouched. */
 static void forget_own_chunks(struct bm_arena *arena)
 {
     for (unsigned index = 0; index < BM_OWN_CHUNKS; index++)
-        atomic_store_explicit(&arena->own_chunks[index], BM_NO_TREE, memory_order_relaxed);
+        if (atomic_load_explicit(&arena->own_chunks[index], memory_order_relaxed) != NULL)
+            empty_own_chunk(arena, &arena->own_chunks[index]);
 }
 
 struct bm_arena *bm_arena_create(struct bm_chunk_source *source)
@@ -314,7 +322,7 @@ struct bm_arena *bm_arena_create(struct bm_chunk_source *source)
         memset(arena, 0, sizeof *arena);
     for (unsigned size_class = 0; size_class < BM_SIZE_CLASSES; size_class++)
         clear_cursor(&arena->cursors[size_class]);
-    forget_own_chunks(arena);
+    empty_own_chunk(arena, &arena->own_chunks[0]);
     atomic_store_explicit(&arena->sweep_after, BM_SWEEP_AFTER, memory_order_relaxed);
     arena->source = source;
     arena->trees = 1;

@@ -24,7 +24,7 @@
 #include "core/tree.h"
 
 enum {
-    BM_OWN_CHUNKS = 64,
+    BM_OWN_CHUNKS = 1024, /* side by side they span 4 GiB */
     BM_KEPT_PAGE_BLOCKS = 8,
     /* A class's first requests are served by slots a little too large, until it has had so many
      * that a slab of its own, and the page that it touches, is worth while. */
@@ -54,18 +54,15 @@ struct bm_kept {
 
 struct bm_arena {
     struct bm_cursor cursors[BM_SIZE_CLASSES]; /* owner thread; first: see bm_cursor_offsets */
-    /* Chunks known to be this arena's, by the low bits of their number; what is not found here
-     * takes the slow path. The owner adds; whoever releases a tree removes it. */
-    _Atomic(struct bm_tree *) own_chunks[BM_OWN_CHUNKS];
-    struct bm_kept kept[BM_KEPT_PAGE_BLOCKS]; /* owner thread, under the gate */
-    struct bm_huge *kept_huge;                /* NULL: none; owner thread */
-    struct bm_tree *buckets[BM_BUCKETS];      /* gate */
-    uint8_t borrows[BM_SIZE_CLASSES];         /* owner thread */
-    uint32_t open_buckets;                    /* bit o: buckets[o] has a tree; gate */
-    unsigned kept_leaves;                     /* sum over kept; gate */
-    size_t slabs_live;                        /* gate; zero and idle is final, so read without */
-    size_t trees;                             /* gate */
-    struct bm_chunk_source *source;           /* constant after init */
+    struct bm_kept kept[BM_KEPT_PAGE_BLOCKS];  /* owner thread, under the gate */
+    struct bm_huge *kept_huge;                 /* NULL: none; owner thread */
+    struct bm_tree *buckets[BM_BUCKETS];       /* gate */
+    uint8_t borrows[BM_SIZE_CLASSES];          /* owner thread */
+    uint32_t open_buckets;                     /* bit o: buckets[o] has a tree; gate */
+    unsigned kept_leaves;                      /* sum over kept; gate */
+    size_t slabs_live;                         /* gate; zero and idle is final, so read without */
+    size_t trees;                              /* gate */
+    struct bm_chunk_source *source;            /* constant after init */
     struct bm_mutex gate;
 
     /* The arena's place in the API layer's registry; system-memory lock. */
@@ -80,15 +77,19 @@ struct bm_arena {
     _Atomic uint32_t completed;
     _Atomic uint32_t sweep_after; /* so many completed slabs ask for a sweep */
 
-    /* Slabs to take slots from next; gate. Last: nearly all of it lies behind the page that a
-     * small heap writes. */
-    struct bm_slab *listed[BM_SIZE_CLASSES];
+    struct bm_slab *listed[BM_SIZE_CLASSES]; /* slabs to take slots from next; gate */
+
+    /* Chunks known to be this arena's, by the low bits of their number; what is not found here
+     * takes the slow path. The owner adds; whoever releases a tree removes it. Last: a small heap
+     * writes one entry. */
+    _Atomic(struct bm_tree *) own_chunks[BM_OWN_CHUNKS];
 };
 
 enum { BM_ARENA_LEAVES = (sizeof(struct bm_arena) + BM_LEAF_BYTES - 1) / BM_LEAF_BYTES };
 
 _Static_assert(sizeof(struct bm_cursor) == BM_CURSOR_BYTES, "bm_cursor_offsets is scaled by it");
-_Static_assert(offsetof(struct bm_arena, listed) <= BM_LEAF_BYTES, "a small arena writes one page");
+_Static_assert(offsetof(struct bm_arena, listed) + 64 * sizeof(struct bm_slab *) <= BM_LEAF_BYTES,
+               "but for its entry of own_chunks, a small arena writes one page");
 
 /* A cursor of no slab points here; never written. */
 extern _Atomic uint64_t bm_no_slots;
@@ -102,7 +103,8 @@ static inline struct bm_slab *bm_cursor_slab(const struct bm_cursor *cursor)
     return (struct bm_slab *)((uintptr_t)cursor->word & ~(uintptr_t)(sizeof(struct bm_slab) - 1));
 }
 
-/* An empty entry of own_chunks. Not NULL: addresses below the first chunk map to that. */
+/* An empty entry 0 of own_chunks: addresses below the first chunk map to that entry, and to a tree
+ * at NULL. The other empty entries are NULL. */
 #define BM_NO_TREE ((struct bm_tree *)1)
 
 /* Makes an arena in the first tree it owns. NULL: no memory. */
