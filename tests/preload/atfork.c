@@ -2,6 +2,7 @@
  * registered its own, in a program whose other threads allocate meanwhile. */
 #include "bundle.h"
 #include "check.h"
+#include "run_early.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -43,7 +44,7 @@ static void register_early(void)
     check(pthread_atfork(prepare_early, finish_early, finish_early) == 0);
 }
 
-__attribute__((section(".preinit_array"), used)) static void (*const before)(void) = register_early;
+RUN_EARLY(register_early);
 
 static void *churn(void *unused)
 {

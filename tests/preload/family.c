@@ -1,9 +1,9 @@
 /* Every function of the malloc family works on one heap: mallinfo2 counts what each of them
  * allocates, to the byte, and free takes it back. */
 #include "check.h"
+#include "malloc_family.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,9 +1,9 @@
 /* The functions that print, on streams that allocate while they are written to. */
 #include "bundle.h"
 #include "check.h"
+#include "malloc_family.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>

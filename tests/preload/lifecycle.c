@@ -2,6 +2,7 @@
  * main, in exit handlers, in destructors. Each stage frees what the one before left. */
 #include "bundle.h"
 #include "check.h"
+#include "run_early.h"
 
 #include <stdlib.h>
 
@@ -25,8 +26,7 @@ static void before_constructors(void)
     enter(preinit);
 }
 
-__attribute__((section(".preinit_array"), used)) static void (*const before)(void) =
-    before_constructors;
+RUN_EARLY(before_constructors);
 
 __attribute__((constructor(101))) static void construct_early(void)
 {

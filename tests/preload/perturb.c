@@ -1,8 +1,8 @@
 /* MALLOC_PERTURB_=165, as glibc honours it: new blocks are filled with the complement of the
  * value, freed ones with the value, and calloc gives zero all the same. */
 #include "check.h"
+#include "malloc_family.h"
 
-#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 

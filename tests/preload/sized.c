@@ -1,7 +1,7 @@
 /* C23's sized frees, in programs linked with buddymalloc: older C libraries lack them. */
 #include "check.h"
+#include "malloc_family.h"
 
-#include <malloc.h>
 #include <stdlib.h>
 
 void free_sized(void *block, size_t size);

@@ -1,9 +1,9 @@
 /* Every function of the malloc family that a program can name is buddymalloc's, so that no
  * second heap wakes up beside it. */
 #include "check.h"
+#include "malloc_family.h"
 
 #include <dlfcn.h>
-#include <malloc.h>
 #include <string.h>
 
 static const char *const names[] = {

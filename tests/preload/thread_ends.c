@@ -3,17 +3,14 @@
  * end of the thread; and by threads that allocate nothing before that. */
 #include "bundle.h"
 #include "check.h"
+#include "malloc_family.h"
 
 #include <limits.h>
-#include <malloc.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 
 enum { thread_count = 4, round_count = 150 };
-
-extern void *__dso_handle;
-int __cxa_thread_atexit_impl(void (*destroy)(void *), void *object, void *library);
 
 static pthread_key_t early_key; /* created before main, maybe before the allocator's own */
 static pthread_key_t late_key;
@@ -54,15 +51,46 @@ static void destroy_late(void *block)
     destroy(late_key, block, &late_rounds);
 }
 
-__attribute__((constructor(101))) static void create_early_key(void)
-{
-    check(pthread_key_create(&early_key, destroy_early) == 0);
-}
-
 static void destroy_object(void *block)
 {
     check_mark_and_free(block);
     bundle_try();
+}
+
+#ifdef __GLIBC__
+
+extern void *__dso_handle;
+int __cxa_thread_atexit_impl(void (*destroy)(void *), void *object, void *library);
+
+static void create_object_key(void)
+{
+}
+
+static void destroy_at_end_of_thread(void *block)
+{
+    check(__cxa_thread_atexit_impl(destroy_object, block, &__dso_handle) == 0);
+}
+
+#else /* C++ helps itself with a key */
+
+static pthread_key_t object_key;
+
+static void create_object_key(void)
+{
+    check(pthread_key_create(&object_key, destroy_object) == 0);
+}
+
+static void destroy_at_end_of_thread(void *block)
+{
+    check(pthread_setspecific(object_key, block) == 0);
+}
+
+#endif
+
+__attribute__((constructor(101))) static void create_early_keys(void)
+{
+    check(pthread_key_create(&early_key, destroy_early) == 0);
+    create_object_key();
 }
 
 static void *work(void *argument)
@@ -73,7 +101,7 @@ static void *work(void *argument)
         bundle_try();
         result = allocate_marked(200);
     }
-    check(__cxa_thread_atexit_impl(destroy_object, allocate_marked(100), &__dso_handle) == 0);
+    destroy_at_end_of_thread(allocate_marked(100));
     check(pthread_setspecific(early_key, allocate_marked(64)) == 0);
     check(pthread_setspecific(late_key, allocate_marked(5000)) == 0);
     return result;
