@@ -2,11 +2,13 @@
 """options.py PROGRAM linked|static|LIBRARY: what environment variables do to a program.
 
 PROGRAM is `idle`, linked with buddymalloc shared or static, or run with LIBRARY preloaded. A
-value that makes no sense is named on standard error, in one line, and ignored.
+value that makes no sense is named on standard error, in one line, and ignored. In a cross build
+the program runs in the emulator that Meson names.
 """
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import tempfile
 
 PREFIX = "buddymalloc: "
 NOBODY = 65534
+EMULATOR = shlex.split(os.environ.get("MESON_EXE_WRAPPER", ""))
 
 
 def run(program, library, **settings):
@@ -23,7 +26,7 @@ def run(program, library, **settings):
     environment.update(settings)
     if library:
         environment["LD_PRELOAD"] = library
-    ended = subprocess.run([program], env=environment, capture_output=True, text=True,
+    ended = subprocess.run([*EMULATOR, program], env=environment, capture_output=True, text=True,
                            timeout=60, check=False)
     if ended.returncode != 0:
         sys.exit(f"{settings}: exit status {ended.returncode}, {ended.stderr!r}")
@@ -49,10 +52,11 @@ def check_summary_at_exit(program, library):
         sys.exit(f"stats:exit: expected a summary with figures: {said!r}")
     # A process that isn't the one that was meant; 1 is never a test's.
     check_silent(program, library, BUDDYMALLOC_CONF="stats:exit=1")
-    shell = ["sh", "-c", 'BUDDYMALLOC_CONF=stats:exit=$$ exec "$0"', program]
-    preload = {"LD_PRELOAD": library} if library else {}
-    said = subprocess.run(shell, env={**os.environ, **preload}, capture_output=True, text=True,
-                          timeout=60, check=False).stderr
+    # The shell itself may be one of another C library: only the program is preloaded.
+    preload = ["env", f"LD_PRELOAD={library}"] if library else []
+    shell = ["sh", "-c", 'BUDDYMALLOC_CONF=stats:exit=$$ exec "$@"', "sh", *preload, *EMULATOR,
+             program]
+    said = subprocess.run(shell, capture_output=True, text=True, timeout=60, check=False).stderr
     if "summary of process" not in said:
         sys.exit(f"stats:exit=PID: expected a summary: {said!r}")
 
