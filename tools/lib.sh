@@ -3,7 +3,7 @@
 # Sets project_root, and gives:
 #   say, die                      messages, on standard error
 #   install_missing NEED...       what a tool needs and the machine lacks, by apt-get
-#   build NAME CC [OPTION...]     configures and compiles build/NAME
+#   build NAME CC [OPTION...]     configures and compiles build/NAME; CC may be a cross file
 # shellcheck shell=bash
 
 project_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -24,13 +24,17 @@ package_of() {
         stress-ng | valgrind | ffmpeg | gdb | make | memcached | nginx | ruby | vim) echo "$1" ;;
         gcc-* | g++* | clang-*) echo "$1" ;;
         clang++) echo clang ;;
+        aarch64-linux-gnu-gcc) echo gcc-aarch64-linux-gnu ;;
         ld | nm | objdump | readelf) echo binutils ;;
         mysqld | mariadbd) echo mariadb-server ;;
+        musl-gcc) echo musl-tools ;;
         ninja) echo ninja-build ;;
         node) echo nodejs ;;
         pkg-config) echo pkgconf ;;
         postgres) echo postgresql ;;
+        qemu-*-static) echo qemu-user-static ;;
         redis-benchmark | redis-cli) echo redis-tools ;;
+        /usr/aarch64-linux-gnu/include/stdlib.h) echo libc6-dev-arm64-cross ;;
         /usr/bin/python3) echo python3 ;;
         /usr/include/criterion/criterion.h) echo libcriterion-dev ;;
         /usr/include/stdlib.h) echo libc6-dev ;;
@@ -94,6 +98,10 @@ configure() {
     local directory=$1 compiler=$2 wanted
     shift 2
     wanted="$project_root: $compiler $*"
+    if [[ $compiler = *.ini ]]; then
+        set -- --cross-file "$project_root/$compiler" "$@"
+        compiler=gcc # for this machine
+    fi
     if [ -f "$directory/build.ninja" ] &&
         [ "$(cat "$directory/configured-as" 2>/dev/null)" = "$wanted" ]; then
         return 0
