@@ -18,35 +18,12 @@
 
 enum { object_count = 600000 };
 
-/* Object sizes are uniform within a band. */
-struct size_band {
-    unsigned per_mille;
-    size_t low_bytes;
-    size_t high_bytes;
-};
-
-static const struct size_band bands[] = {
-    {110, 8, 32},    {330, 32, 64},    {230, 64, 128},    {140, 128, 256},
-    {117, 256, 1024}, {62, 1024, 4096}, {11, 4096, 16384},
-};
-
 struct object {
     unsigned char *bytes;
     size_t size;
 };
 
 static struct object objects[object_count];
-
-static size_t random_size(uint64_t *random)
-{
-    size_t draw = bench_random_between(random, 0, 1000);
-    const struct size_band *band = bands;
-    while (draw >= band->per_mille) {
-        draw -= band->per_mille;
-        band++;
-    }
-    return bench_random_between(random, band->low_bytes, band->high_bytes);
-}
 
 static unsigned char object_mark(size_t index)
 {
@@ -76,13 +53,13 @@ int main(int argc, char **argv)
     uint64_t random = 20240607;
     size_t live_bytes = 0;
     for (size_t i = 0; i < object_count; i++) {
-        size_t size = random_size(&random);
+        size_t size = bench_skewed_size(&random);
         object_create(i, size);
         live_bytes += size;
     }
     for (size_t left = object_count / 100 * churn_percent; left > 0; left--) {
         size_t index = bench_random_between(&random, 0, object_count);
-        size_t size = random_size(&random);
+        size_t size = bench_skewed_size(&random);
         live_bytes += size - objects[index].size;
         free(objects[index].bytes);
         object_create(index, size);

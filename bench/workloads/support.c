@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -67,4 +68,59 @@ void *bench_malloc(size_t size)
     if (block == NULL)
         bench_fail("malloc failed");
     return block;
+}
+
+/* Sizes are uniform within a band. */
+struct size_band {
+    unsigned per_mille;
+    size_t low_bytes;
+    size_t high_bytes;
+};
+
+static const struct size_band bands[] = {
+    {110, 8, 32},     {330, 32, 64},     {230, 64, 128},    {140, 128, 256},
+    {117, 256, 1024}, {62, 1024, 4096}, {11, 4096, 16384},
+};
+
+size_t bench_skewed_size(uint64_t *random)
+{
+    size_t draw = bench_random_between(random, 0, 1000);
+    const struct size_band *band = bands;
+    while (draw >= band->per_mille) {
+        draw -= band->per_mille;
+        band++;
+    }
+    return bench_random_between(random, band->low_bytes, band->high_bytes);
+}
+
+void bench_object_create(struct bench_object *object, size_t size, unsigned mark)
+{
+    object->bytes = bench_malloc(size);
+    object->size = size;
+    memset(object->bytes, (unsigned char)mark, size);
+}
+
+void bench_object_destroy(struct bench_object *object, unsigned mark)
+{
+    if (object->bytes == NULL)
+        return;
+    if (object->bytes[0] != (unsigned char)mark ||
+        object->bytes[object->size - 1] != (unsigned char)mark)
+        bench_fail("an object was overwritten");
+    free(object->bytes);
+    object->bytes = NULL;
+}
+
+void bench_run_threads(size_t count, void *(*thread_main)(void *), void *elements,
+                       size_t element_bytes)
+{
+    pthread_t threads[bench_threads_max];
+    if (count > bench_threads_max)
+        bench_fail("there are at most 64 threads");
+    for (size_t i = 0; i < count; i++)
+        if (pthread_create(&threads[i], NULL, thread_main,
+                           (char *)elements + i * element_bytes) != 0)
+            bench_fail("no thread");
+    for (size_t i = 0; i < count; i++)
+        (void)pthread_join(threads[i], NULL);
 }

@@ -1,6 +1,7 @@
 /*
  * support: what the workloads share: exact resident set sizes, clocks, numbers from the command
- * line, a random generator. Nothing in here allocates, so that what is measured is the workload.
+ * line, a random generator, objects that check themselves, threads. Nothing in here allocates but
+ * where it says so, so that what is measured is the workload.
  */
 #ifndef BENCH_WORKLOADS_SUPPORT_H
 #define BENCH_WORKLOADS_SUPPORT_H
@@ -45,5 +46,29 @@ static inline size_t bench_random_between(uint64_t *state, size_t low, size_t hi
 
 /* malloc that exits with a message where it fails. */
 void *bench_malloc(size_t size);
+
+/* A size in bytes, skewed as in the heaps of interpreters and compilers: two thirds are below 128,
+ * none is over 16 KiB, the mean is about 440. */
+size_t bench_skewed_size(uint64_t *random);
+
+/* A block that is written as a whole when it is made, and checked when it is freed. */
+struct bench_object {
+    unsigned char *bytes;
+    size_t size;
+};
+
+/* Allocates size bytes, at least one, and fills them with the mark. */
+void bench_object_create(struct bench_object *object, size_t size, unsigned mark);
+
+/* Frees the object, and sets its bytes to NULL. Exits when its first or last byte isn't the mark
+ * it was made with any more; does nothing when bytes is NULL. */
+void bench_object_destroy(struct bench_object *object, unsigned mark);
+
+/* Runs count threads, the i-th with the i-th element of an array of elements of this size, and
+ * waits for them all. */
+void bench_run_threads(size_t count, void *(*thread_main)(void *), void *elements,
+                       size_t element_bytes);
+
+enum { bench_threads_max = 64 };
 
 #endif
