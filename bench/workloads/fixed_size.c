@@ -1,0 +1,31 @@
+/*
+ * fixed_size: malloc and free of one size, COUNT times: the shortest path there is, and what every
+ * allocator is built for. The block's first and last byte are written and read back.
+ *
+ * Follows the loop of "time per malloc/free pair" that Ghemawat and Menage show for TCMalloc
+ * (2007) and Lea's "A Memory Allocator" (1996) has as its simplest trace.
+ *
+ *     fixed_size SIZE COUNT
+ */
+#include "support.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+int main(int argc, char **argv)
+{
+    if (argc != 3)
+        bench_fail("usage: fixed_size SIZE COUNT");
+    size_t size = bench_parse_count(argv[1], "fixed_size: SIZE must be a positive number");
+    size_t count = bench_parse_count(argv[2], "fixed_size: COUNT must be a positive number");
+    for (size_t i = 0; i < count; i++) {
+        volatile unsigned char *block = bench_malloc(size);
+        block[0] = (unsigned char)i;
+        block[size - 1] = (unsigned char)i;
+        if (block[0] != (unsigned char)i)
+            bench_fail("fixed_size: a byte was lost");
+        free((void *)block);
+    }
+    printf("pairs=%zu\n", count);
+    return 0;
+}
