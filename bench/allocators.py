@@ -1,6 +1,9 @@
 """allocators: who is compared, and the environment a measured program gets."""
 
 import os
+import re
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
@@ -59,3 +62,53 @@ def clean_environment(library=None):
     if library is not None:
         environment["LD_PRELOAD"] = str(library)
     return environment
+
+
+class AllocatorError(Exception):
+    """A library that was asked for can't be measured."""
+
+
+def add_options(parser):
+    """The command-line options from which choose_allocators chooses, beside `build`."""
+    parser.add_argument("--lib", type=Path, help="our library, instead of the build's")
+    parser.add_argument("--peers-only", action="store_true", help="measure without our library")
+    parser.add_argument("--add", action="append", default=[], metavar="NAME=PATH",
+                        help="a further allocator; may be repeated")
+
+
+def choose_allocators(arguments, programs):
+    """Ours first, then glibc, the peers, and what --add names; each is proved to take effect."""
+    allocators, missing = installed_peers()
+    if missing:
+        print(f"not installed, so not compared: {' '.join(missing)}", file=sys.stderr)
+    for text in arguments.add:
+        name, separator, path = text.partition("=")
+        if not separator or not Path(path).is_file():
+            raise AllocatorError(f"--add takes NAME=PATH of a library, not '{text}'")
+        allocators.append(Allocator(name, str(Path(path).resolve())))
+    if not arguments.peers_only:
+        library = arguments.lib or arguments.build / "src" / "libbuddymalloc-override.so"
+        if not library.is_file():
+            raise AllocatorError(f"no library at {library}")
+        allocators.insert(0, Allocator(OURS, str(library.resolve())))
+    for allocator in allocators:
+        if allocator.library is not None:
+            require_malloc(allocator, programs)
+    return allocators
+
+
+def require_malloc(allocator, programs):
+    """Raises AllocatorError unless the library really takes malloc and free over.
+
+    It may not define them, or define them under a symbol version of its own: then ld.so binds
+    the program to glibc's, without a word, and glibc is what would be measured.
+    """
+    environment = clean_environment(allocator.library)
+    environment.update(LD_DEBUG="bindings", LD_BIND_NOW="1")
+    bindings = subprocess.run([programs / "hit_path", "pairs", "64", "1"], env=environment,
+                              capture_output=True, text=True, check=False).stderr
+    for function in ("malloc", "free"):
+        if not re.search(rf"/hit_path \[0\] to {re.escape(allocator.library)} \[0\]: "
+                         rf"normal symbol `{function}'", bindings):
+            raise AllocatorError(f"{allocator.name}: {allocator.library} doesn't take over "
+                                 f"{function}; see LD_DEBUG=bindings")

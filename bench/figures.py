@@ -8,9 +8,6 @@ See bench/README.md for what each figure means.
 
 import argparse
 import json
-import os
-import platform
-import re
 import subprocess
 import sys
 from dataclasses import asdict, dataclass, field
@@ -18,8 +15,9 @@ from pathlib import Path
 from statistics import median
 
 import callgrind
-from allocators import OURS, REFERENCE, Allocator, clean_environment, installed_peers
+from allocators import OURS, REFERENCE, AllocatorError, add_options, choose_allocators
 from launch import RunError, run_interleaved
+from machine import machine
 
 SIZES = (16, 32, 48, 64, 100, 128, 256, 512, 1024)
 PATTERNS = ("pairs", "phases")
@@ -268,24 +266,11 @@ def print_table(rows, allocators):
             print(f"\n{row.figure}: {row.note}")
 
 
-def machine():
-    cpu = next((line.partition(":")[2].strip()
-                for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-                if line.startswith("model name")), platform.machine())
-    pages = Path("/sys/kernel/mm/transparent_hugepage/enabled")
-    return {"cpu": cpu, "cpus": os.cpu_count(), "kernel": platform.release(),
-            "libc": " ".join(platform.libc_ver()),
-            "huge_pages": pages.read_text(encoding="utf-8").strip() if pages.exists() else ""}
-
-
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", type=Path, required=True,
                         help="the build directory with src/ and bench/")
-    parser.add_argument("--lib", type=Path, help="our library, instead of the build's")
-    parser.add_argument("--peers-only", action="store_true", help="measure without our library")
-    parser.add_argument("--add", action="append", default=[], metavar="NAME=PATH",
-                        help="a further allocator; may be repeated")
+    add_options(parser)
     parser.add_argument("--only", action="append", choices=FIGURES, metavar="NAME",
                         help=f"one of {', '.join(FIGURES)}; may be repeated")
     parser.add_argument("--rounds", type=int, default=7, help="rounds of a timed run (7)")
@@ -296,51 +281,15 @@ def parse_arguments():
     return parser, arguments
 
 
-def require_malloc(parser, bench):
-    """Ends with a message unless each library really takes malloc and free over.
-
-    It may not define them, or define them under a symbol version of its own: then ld.so binds
-    the program to glibc's, without a word, and glibc is what would be measured.
-    """
-    for allocator in bench.allocators:
-        if allocator.library is None:
-            continue
-        environment = clean_environment(allocator.library)
-        environment.update(LD_DEBUG="bindings", LD_BIND_NOW="1")
-        bindings = subprocess.run([bench.program("hit_path"), "pairs", "64", "1"],
-                                  env=environment, capture_output=True, text=True,
-                                  check=False).stderr
-        for function in ("malloc", "free"):
-            if not re.search(rf"/hit_path \[0\] to {re.escape(allocator.library)} \[0\]: "
-                             rf"normal symbol `{function}'", bindings):
-                parser.error(f"{allocator.name}: {allocator.library} doesn't take over "
-                             f"{function}; see LD_DEBUG=bindings")
-
-
-def choose_allocators(parser, arguments):
-    allocators, missing = installed_peers()
-    if missing:
-        print(f"figures: not installed, so not compared: {' '.join(missing)}", file=sys.stderr)
-    for text in arguments.add:
-        name, separator, path = text.partition("=")
-        if not separator or not Path(path).is_file():
-            parser.error(f"--add takes NAME=PATH of a library, not '{text}'")
-        allocators.append(Allocator(name, str(Path(path).resolve())))
-    if not arguments.peers_only:
-        library = arguments.lib or arguments.build / "src" / "libbuddymalloc-override.so"
-        if not library.is_file():
-            parser.error(f"no library at {library}")
-        allocators.insert(0, Allocator(OURS, str(library.resolve())))
-    return allocators
-
-
 def main():
     parser, arguments = parse_arguments()
-    bench = Bench((arguments.build / "bench").resolve(), choose_allocators(parser, arguments),
-                  arguments.rounds)
-    if not bench.program("measure").is_file():
-        parser.error(f"no workloads in {bench.build}")
-    require_malloc(parser, bench)
+    programs = (arguments.build / "bench").resolve()
+    if not (programs / "measure").is_file():
+        parser.error(f"no workloads in {programs}")
+    try:
+        bench = Bench(programs, choose_allocators(arguments, programs), arguments.rounds)
+    except AllocatorError as error:
+        parser.error(str(error))
     rows = []
     for name in arguments.only or FIGURES:
         rows += FIGURES[name](bench)

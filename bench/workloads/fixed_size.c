@@ -2,8 +2,8 @@
  * fixed_size: malloc and free of one size, COUNT times: the shortest path there is, and what every
  * allocator is built for. The block's first and last byte are written and read back.
  *
- * Follows the loop of "time per malloc/free pair" that Ghemawat and Menage show for TCMalloc
- * (2007) and Lea's "A Memory Allocator" (1996) has as its simplest trace.
+ * Follows the malloc/free pair whose time Ghemawat and Menage give in "TCMalloc: Thread-Caching
+ * Malloc" (2007), and bench-malloc-simple in glibc's benchtests.
  *
  *     fixed_size SIZE COUNT
  */
