@@ -37,8 +37,8 @@ def save(figure, path):
 
 
 def draw_ratios(comparison, metric, path):
-    """One line a workload, one dot an allocator, all runs of ours as a bar from quartile to
-    quartile; a red cross for a failed cell."""
+    """One line a workload, one dot an allocator, with a bar as long as the interquartile range
+    of its runs; failed cells are named at the right."""
     ratios = comparison.ratios(metric)
     spreads = comparison.spreads(metric)
     rows = numpy.arange(len(comparison.names))
@@ -52,11 +52,13 @@ def draw_ratios(comparison, metric, path):
             axes.annotate(f"{ratios[row, column]:.0f}", (RATIO_SHOWN_MAX, row), fontsize=7,
                           xytext=(5 + 14 * column, -3), textcoords="offset points",
                           color=style(comparison, name)["color"])
-        failed = rows[numpy.isnan(ratios[:, column])]
-        for row in failed:
-            axes.annotate(f"× {name} failed", (1, row), xycoords=("axes fraction", "data"),
-                          xytext=(-90 - 95 * (column % 3), -3), textcoords="offset points",
-                          color="red", fontsize=7)
+    for row in rows:
+        failed = [name for name, is_failed in
+                  zip(comparison.allocators, numpy.isnan(ratios[row])) if is_failed]
+        if failed:
+            axes.annotate(f"× failed: {', '.join(failed)}", (1, row),
+                          xycoords=("axes fraction", "data"), xytext=(5, -3),
+                          textcoords="offset points", color="red", fontsize=8)
     set_ratio_axis(axes)
     axes.set_yticks(rows, comparison.names, fontsize=8)
     axes.set_ylim(len(rows) - 0.4, -0.6)
@@ -74,6 +76,10 @@ def draw_means(comparison, path):
     for metric, axes in zip(METRICS, panels):
         for row, name in enumerate(comparison.allocators):
             mean, (low, high), valid, wanted = comparison.mean(metric, name)
+            if valid == 0:
+                axes.annotate("all failed", (1, row), xytext=(5, -3), textcoords="offset points",
+                              fontsize=8, color="red")
+                continue
             axes.errorbar([mean], [row], xerr=[[mean - low], [high - mean]], linestyle="",
                           capsize=3, **style(comparison, name))
             text = f"{mean:.2f}" if valid == wanted else f"{mean:.2f}, {wanted - valid} failed"

@@ -11,6 +11,10 @@ from scipy import stats
 
 WORST_SHOWN = 15
 
+# A group of its own: below, peak RSS says little but how large the libraries themselves are.
+LARGE_HEAP_MIB = 8
+LARGE_HEAPS = f"heaps above {LARGE_HEAP_MIB} MiB with the best peer"
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -23,10 +27,11 @@ class Metric:
     per_unit: float
 
 
+PEAK_RSS = Metric("peak_rss_kib", "peak RSS", "rss.svg", "MiB", 1024)
 METRICS = (
     Metric("cpu_us", "CPU time", "cpu.svg", "ms", 1e3),
     Metric("wall_ns", "wall time", "wall.svg", "ms", 1e6),
-    Metric("peak_rss_kib", "peak RSS", "rss.svg", "MiB", 1024),
+    PEAK_RSS,
 )
 
 
@@ -71,12 +76,17 @@ class Comparison:
     def ratios(self, metric):
         return self.medians(metric) / self.best(metric)[0][:, None]
 
+    def rows_of(self, group):
+        """The numbers of a group's workloads, of all for None."""
+        if group == LARGE_HEAPS:
+            return [int(row) for row in numpy.flatnonzero(self.best(PEAK_RSS)[0] > LARGE_HEAP_MIB)]
+        return [row for row, one in enumerate(self.workloads) if group in (None, one["group"])]
+
     def mean(self, metric, allocator, group=None):
         """Geometric mean of the ratios, its 95 % interval, how many cells it is of, and of how
         many it should be. The interval is by bootstrap over the workloads: it says how much the
         mean owes to their choice."""
-        rows = [number for number, one in enumerate(self.workloads)
-                if group in (None, one["group"])]
+        rows = self.rows_of(group)
         ratios = self.ratios(metric)[rows, self.allocators.index(allocator)]
         valid = ratios[~numpy.isnan(ratios)]
         if len(valid) == 0:
@@ -151,8 +161,10 @@ def means_section(comparison):
     lines = ["## Geometric means", "",
              "In parentheses the 95 % interval over the choice of workloads.", "",
              "![](means.svg)", ""]
-    for group in (None, *comparison.groups):
-        count = sum(group in (None, one["group"]) for one in comparison.workloads)
+    for group in (None, *comparison.groups, LARGE_HEAPS):
+        count = len(comparison.rows_of(group))
+        if count == 0:
+            continue
         lines += [f"### {group or 'all workloads'} ({count})", ""]
         lines += table(["allocator", *(metric.title for metric in METRICS)],
                        [[name, *(mean_text(comparison, metric, name, group)
