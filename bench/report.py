@@ -140,7 +140,7 @@ def head(comparison):
         f"{where['cpus']} CPUs, Linux {where['kernel']}, {where['libc']}; load average "
         f"{measured['load'][0]:.1f} before, {measured['load'][1]:.1f} after.", "",
         "A ratio is a median over that of the best peer of the workload (the best of all but "
-        f"{comparison.ours or 'none'}): less is better, 1.00 is as good as the best.", "",
+        f"{comparison.ours or 'nobody'}): less is better, 1.00 is as good as the best.", "",
         *table(["allocator", "library"], [[name, library or "(the C library's own)"] for
                                           name, library in measured["allocators"].items()],
                is_text=True), ""]

@@ -8,7 +8,8 @@ create index item_kind on item(kind, weight);
 select count(*), sum(weight), max(name) from item;
 select kind, count(*), group_concat(substr(name, 6, 2)) from item
   where kind < 5 group by kind order by kind limit 3;
-select count(*), sum(b.weight) from item a join item b on b.id = a.id * 31 % 80000 where b.kind > a.kind;
+select count(*), sum(b.weight) from item a
+  join item b on b.id = a.id * 31 % 80000 where b.kind > a.kind;
 update item set note = note || ' and ' || name where id % 3 = 0;
 delete from item where id % 5 = 0;
 select sum(length(note)), count(distinct note) from item;

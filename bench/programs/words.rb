@@ -11,6 +11,7 @@ total = 0
   end
   text = index.map { |word, entry| "#{word}:#{entry.count}" }.sort.join(",")
   total += text.length
-  total += text.split(",").map(&:upcase).group_by(&:length).sum { |length, words| length * words.size }
+  groups = text.split(",").map(&:upcase).group_by(&:length)
+  total += groups.sum { |length, words| length * words.size }
 end
 puts total

@@ -56,8 +56,8 @@ static void *worker_main(void *argument)
     for (size_t i = 0; i < worker->steps; i++) {
         size_t index = bench_random_between(&worker->random, 0, worker->slots);
         struct object *object = object_create(&worker->random);
-        worker->freed += object_destroy(atomic_exchange_explicit(&table[index], object,
-                                                                 memory_order_acq_rel));
+        worker->freed +=
+            object_destroy(atomic_exchange_explicit(&table[index], object, memory_order_acq_rel));
     }
     return NULL;
 }

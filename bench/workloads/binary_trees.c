@@ -1,6 +1,6 @@
 /*
- * binary_trees: trees of all depths up to DEPTH built, counted and torn down, beside one that stays;
- * each thread has its own. Two pointers a node: the header of an allocator shows.
+ * binary_trees: trees of many depths up to DEPTH built, counted and torn down, beside one that
+ * stays; each thread has its own. Two pointers a node: the header of an allocator shows.
  *
  * Follows binary-trees of the Computer Language Benchmarks Game, which goes back to Boehm's
  * GCBench (Ellis, Kovac and Boehm, 1997).

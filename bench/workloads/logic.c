@@ -71,8 +71,7 @@ static struct cube *cover_find(const struct cover *cover, uint32_t ones, uint32_
 {
     struct cube wanted = {ones, care, false};
     struct cube *key = &wanted;
-    struct cube **found =
-        bsearch(&key, cover->cubes, cover->count, sizeof(key), compare_cubes);
+    struct cube **found = bsearch(&key, cover->cubes, cover->count, sizeof(key), compare_cubes);
     return found == NULL ? NULL : *found;
 }
 

@@ -78,7 +78,7 @@ struct size_band {
 };
 
 static const struct size_band bands[] = {
-    {110, 8, 32},     {330, 32, 64},     {230, 64, 128},    {140, 128, 256},
+    {110, 8, 32},     {330, 32, 64},    {230, 64, 128},    {140, 128, 256},
     {117, 256, 1024}, {62, 1024, 4096}, {11, 4096, 16384},
 };
 
@@ -117,10 +117,11 @@ void bench_run_threads(size_t count, void *(*thread_main)(void *), void *element
     pthread_t threads[bench_threads_max];
     if (count > bench_threads_max)
         bench_fail("there are at most 64 threads");
-    for (size_t i = 0; i < count; i++)
-        if (pthread_create(&threads[i], NULL, thread_main,
-                           (char *)elements + i * element_bytes) != 0)
+    for (size_t i = 0; i < count; i++) {
+        void *element = (char *)elements + i * element_bytes;
+        if (pthread_create(&threads[i], NULL, thread_main, element) != 0)
             bench_fail("no thread");
+    }
     for (size_t i = 0; i < count; i++)
         (void)pthread_join(threads[i], NULL);
 }

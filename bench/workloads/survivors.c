@@ -32,8 +32,7 @@ static void *worker_main(void *argument)
     for (size_t i = 0; i < survivors_each; i++)
         bench_object_destroy(&legacy[i], worker->mark);
     for (size_t i = 0; i < objects_each; i++)
-        bench_object_create(&objects[i], bench_skewed_size(&worker->random) / 2 + 1,
-                            worker->mark);
+        bench_object_create(&objects[i], bench_skewed_size(&worker->random) / 2 + 1, worker->mark);
     for (size_t i = 0; i < objects_each; i++) {
         if (i % 8 == worker->generation % 8)
             legacy[i / 8] = objects[i];

@@ -1,8 +1,8 @@
 /*
- * turns: THREADS in a ring take turns, the others sleep. Whose turn it is checks and frees the burst
- * of small objects that the one before it allocated, and allocates one of its own. Only one burst is
- * alive at any time; an allocator that gives freed memory back to a sleeping thread, and to it
- * alone, holds as many as there are threads.
+ * turns: THREADS in a ring take turns, the others sleep. Whose turn it is checks and frees the
+ * burst of small objects that the one before it allocated, and allocates one of its own. Only one
+ * burst is alive at any time; an allocator that gives freed memory back to a sleeping thread, and
+ * to it alone, holds as many as there are threads.
  *
  * Follows the producer and consumer by which Berger et al. ("Hoard", 2000) define blowup.
  *
