@@ -75,6 +75,8 @@ static struct bm_arena *adopt_or_create(void)
 static void let_go(struct bm_arena *arena)
 {
     bm_system_drop_kept_huge(arena);
+    /* From here on nobody but those who free will look at what they complete. */
+    atomic_store_explicit(&arena->sweep_after, 1, memory_order_relaxed);
     bm_mutex_lock(&arena->gate);
     bm_arena_retire(arena);
     bm_mutex_unlock(&arena->gate);
@@ -248,7 +250,6 @@ void bm_arenas_after_fork_in_parent(void)
 
 void bm_arenas_after_fork_in_child(void)
 {
-    bool had_other_threads = arenas != NULL && arenas->next != NULL;
     bm_mutex_holds_all = false;
     bm_system_recover(bm_thread.arena == NULL ? NULL : bm_thread.arena->kept_huge);
     bm_mutex_init(&shared_lock);
@@ -256,8 +257,7 @@ void bm_arenas_after_fork_in_child(void)
         arena->is_locked_for_fork = false;
         arena->pins = 0;
         bm_mutex_init(&arena->gate);
-        if (had_other_threads)
-            bm_remote_recover(arena);
+        bm_remote_recover(arena);
     }
     struct bm_arena *next;
     for (struct bm_arena *arena = arenas; arena != NULL; arena = next) {

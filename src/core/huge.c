@@ -151,17 +151,23 @@ void bm_huge_release(struct bm_huge_heap *heap, struct bm_huge *huge)
     give_back(heap, run, run_bytes, true);
 }
 
-/* Gives back what lies behind the new end: whole chunks to the regions, pages to the system. */
+/* Gives back what lies behind the new end: chunks to where they came from, pages to the system. */
 static void shrink(struct bm_huge_heap *heap, struct bm_huge *huge, size_t bytes)
 {
     struct bm_backend *backend = heap->regions->backend;
     char *run_end = huge->run + huge->run_bytes;
     char *end = huge->user + bytes;
     char *chunks_end = (char *)bm_round_up((uintptr_t)end, BM_CHUNK_BYTES);
-    if (!huge->is_dedicated && chunks_end < run_end) {
-        bm_regions_release(heap->regions, chunks_end,
-                           (size_t)(run_end - chunks_end) / BM_CHUNK_BYTES);
-        huge->run_bytes = (size_t)(chunks_end - huge->run);
+    size_t tail_bytes = chunks_end < run_end ? (size_t)(run_end - chunks_end) : 0;
+    bool is_returned = tail_bytes != 0;
+    if (is_returned && huge->is_dedicated) {
+        is_returned = backend->release(backend, chunks_end, tail_bytes);
+        heap->dedicated_bytes -= is_returned ? tail_bytes : 0;
+    } else if (is_returned) {
+        bm_regions_release(heap->regions, chunks_end, tail_bytes / BM_CHUNK_BYTES);
+    }
+    if (is_returned) {
+        huge->run_bytes -= tail_bytes;
         run_end = chunks_end;
     }
     if (end < run_end)

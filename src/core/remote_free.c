@@ -167,8 +167,10 @@ void bm_remote_sweep(struct bm_arena *arena)
         struct bm_slab *slab = slab_of(word, &index);
         struct bm_remote_line *line = bm_tree_remote_line(bm_tree_of(slab), slab);
         bool was_recycled = atomic_load_explicit(&word->bits, memory_order_relaxed) == 0;
-        if (!was_recycled && slab->state != BM_SLAB_CURRENT && all_popped(line) &&
-            others_are_free(slab, line, BM_SLAB_WORDS)) {
+        /* In this order: once all slots are free no bit changes any more, so a word that is not
+         * popped then is one that its freeing thread has still to push. */
+        if (!was_recycled && slab->state != BM_SLAB_CURRENT &&
+            others_are_free(slab, line, BM_SLAB_WORDS) && all_popped(line)) {
             recycle_on_behalf(arena, slab);
             was_recycled = true;
         }

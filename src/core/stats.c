@@ -57,7 +57,7 @@ void bm_system_count(struct bm_huge_heap *heap, struct bm_system_stats *stats)
             stats->huge_blocks++;
             stats->huge_bytes += bytes;
         } else if (!atomic_load_explicit(&huge->is_clean, memory_order_relaxed)) {
-            stats->kept_bytes += bytes;
+            stats->kept_bytes += bm_huge_capacity(huge);
         }
     }
     stats->reserved_bytes = heap->regions->reserved_bytes + heap->dedicated_bytes;

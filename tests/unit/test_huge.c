@@ -138,6 +138,22 @@ TEST_WITHIN(huge, says_what_is_zero)
     release(huge);
 }
 
+TEST_WITHIN(huge, a_dedicated_block_that_shrinks_returns_its_addresses)
+{
+    struct bm_huge *huge = allocate(200 * MIB, 4096);
+    touch(huge, 3);
+    size_t reserved_bytes = heap.fake.reserved_bytes;
+    heap.fake.refuses[FAKE_RELEASE] = true;
+    expect(bm_huge_resize(&heap.huge, huge, 150 * MIB) == huge);
+    expect(heap.fake.reserved_bytes == reserved_bytes && huge->user[150 * MIB] == 0);
+    heap.fake.refuses[FAKE_RELEASE] = false;
+    expect(bm_huge_resize(&heap.huge, huge, 3 * MIB) == huge);
+    core_heap_verify(&heap);
+    expect(heap.fake.reserved_bytes == reserved_bytes - 200 * MIB);
+    expect(is_touched(huge->user, 3 * MIB, 3));
+    release(huge);
+}
+
 /* ---- keep and take ---- */
 
 static void keep(struct bm_huge *huge)
@@ -220,7 +236,7 @@ TEST_WITHIN(huge, purges_what_is_kept)
     heap.fake.refuses[FAKE_PURGE] = false;
     expect(bm_huge_purge_kept(&heap.huge) == bm_huge_capacity(huge));
     expect(bm_huge_purge_kept(&heap.huge) == 0);
-    expect(fake_backend_is_purged(&heap.fake, huge->user, 8 * MIB));
+    expect(fake_backend_is_purged(&heap.fake, huge->user, bm_huge_capacity(huge)));
     expect(bm_huge_take_kept(&kept_block, 8 * MIB, &is_zero) == huge && is_zero);
     expect(is_touched(huge->user, 8 * MIB, 0) && is_touched(live->user, 8 * MIB, 1));
     touch(huge, 9);
