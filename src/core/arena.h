@@ -189,7 +189,7 @@ BM_INLINE bool bm_arena_free_fast(struct bm_arena *arena, void *block)
     uint64_t bits = atomic_load_explicit(word, memory_order_relaxed);
     if (bm_unlikely(bm_test_and_set(&bits, slot)))
         return false;
-    if (bm_unlikely(--slab->credit <= 0))
+    if (bm_unlikely(--slab->credit == 0))
         return false;
     atomic_store_explicit(word, bits, memory_order_release);
     return true;

@@ -182,8 +182,11 @@ void bm_remote_sweep(struct bm_arena *arena)
     }
 }
 
-static void recover_slab(struct bm_arena *arena, struct bm_remote_line *line)
+static void recover_slab(struct bm_arena *arena, struct bm_slab *slab, struct bm_remote_line *line)
 {
+    /* Used up by a free that its thread never finished: the next one has to look. */
+    if (slab->credit <= 0)
+        slab->credit = 1;
     for (unsigned index = 0; index < BM_SLAB_WORDS; index++)
         if (atomic_load_explicit(&line->word[index].bits, memory_order_relaxed) != 0)
             push(arena, &line->word[index]);
@@ -195,7 +198,7 @@ void bm_remote_recover(struct bm_arena *arena)
     for (unsigned bucket = 0; bucket < BM_BUCKETS; bucket++)
         for (struct bm_tree *tree = arena->buckets[bucket]; tree != NULL; tree = tree->next)
             for (unsigned number = 1; number < tree->slabs_made; number++)
-                recover_slab(arena, &tree->remotes[number]);
+                recover_slab(arena, &tree->slabs[number], &tree->remotes[number]);
 }
 
 void bm_remote_recycle_listed(struct bm_arena *arena)

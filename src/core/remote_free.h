@@ -38,7 +38,8 @@ void bm_remote_merge(struct bm_arena *arena);
 void bm_remote_sweep(struct bm_arena *arena);
 
 /* In fork's child: puts every word with remote bits on the pending list, for a thread that set them
- * and vanished before it had pushed the word. No other thread exists. */
+ * and vanished before it had pushed the word, and gives slabs whose credit a vanished thread had
+ * used up a last one. No other thread exists. */
 void bm_remote_recover(struct bm_arena *arena);
 
 /* Recycles listed slabs that have no live slot. Any thread, under the gate. */
