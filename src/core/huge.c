@@ -151,6 +151,22 @@ void bm_huge_release(struct bm_huge_heap *heap, struct bm_huge *huge)
     give_back(heap, run, run_bytes, true);
 }
 
+/* Whole chunks at a block's end go to where they came from. False: they stay the block's. */
+static bool give_tail_back(struct bm_huge_heap *heap, struct bm_huge *huge, char *start, char *end)
+{
+    struct bm_backend *backend = heap->regions->backend;
+    size_t bytes = (size_t)(end - start);
+    if (!huge->is_dedicated) {
+        bm_regions_release(heap->regions, start, bytes / BM_CHUNK_BYTES);
+    } else {
+        if (!backend->release(backend, start, bytes))
+            return false;
+        heap->dedicated_bytes -= bytes;
+    }
+    huge->run_bytes -= bytes;
+    return true;
+}
+
 /* Gives back what lies behind the new end: chunks to where they came from, pages to the system. */
 static void shrink(struct bm_huge_heap *heap, struct bm_huge *huge, size_t bytes)
 {
@@ -158,18 +174,8 @@ static void shrink(struct bm_huge_heap *heap, struct bm_huge *huge, size_t bytes
     char *run_end = huge->run + huge->run_bytes;
     char *end = huge->user + bytes;
     char *chunks_end = (char *)bm_round_up((uintptr_t)end, BM_CHUNK_BYTES);
-    size_t tail_bytes = chunks_end < run_end ? (size_t)(run_end - chunks_end) : 0;
-    bool is_returned = tail_bytes != 0;
-    if (is_returned && huge->is_dedicated) {
-        is_returned = backend->release(backend, chunks_end, tail_bytes);
-        heap->dedicated_bytes -= is_returned ? tail_bytes : 0;
-    } else if (is_returned) {
-        bm_regions_release(heap->regions, chunks_end, tail_bytes / BM_CHUNK_BYTES);
-    }
-    if (is_returned) {
-        huge->run_bytes -= tail_bytes;
+    if (chunks_end < run_end && give_tail_back(heap, huge, chunks_end, run_end))
         run_end = chunks_end;
-    }
     if (end < run_end)
         (void)backend->purge(backend, end, (size_t)(run_end - end));
 }

@@ -21,6 +21,19 @@ static void warm_up(void)
     cr_assert_not_null(block);
 }
 
+/* A program that asks for the impossible to see it fail keeps what it has at hand. */
+Test(introspect, impossible_sizes_give_nothing_back)
+{
+    buddymalloc_free(buddymalloc_malloc(8 * MIB));
+    size_t before = buddymalloc_mallinfo2().keepcost;
+    cr_assert_gt(before, 0);
+    void *volatile block = buddymalloc_malloc(PTRDIFF_MAX);
+    cr_assert_null(block);
+    block = buddymalloc_aligned_alloc(64, (size_t)1 << 60);
+    cr_assert_null(block);
+    cr_assert_eq(buddymalloc_mallinfo2().keepcost, before);
+}
+
 static void check_sums(struct buddymalloc_info info)
 {
     cr_assert_eq(info.arena, info.uordblks + info.fordblks, "%zu held, %zu used, %zu free",
