@@ -122,12 +122,9 @@ static bool find_huge(struct bm_huge *huge, void *block, struct place *place)
     return true;
 }
 
-/* False: no live block starts here. */
-static bool find(void *block, struct place *place)
+/* The chunk is ours. False: no live block starts here. */
+static bool find_in(struct bm_chunk *chunk, void *block, struct place *place)
 {
-    struct bm_chunk *chunk = bm_chunk_of(block);
-    if (!bm_system_has(chunk))
-        return false;
     if (chunk->kind == BM_CHUNK_HUGE)
         return find_huge((struct bm_huge *)chunk, block, place);
     struct bm_tree *tree = (struct bm_tree *)chunk;
@@ -142,6 +139,12 @@ static bool find(void *block, struct place *place)
     *place =
         (struct place){.tree = tree, .slab = slab, .slot = slot, .bytes = bm_slab_slot_bytes(slab)};
     return true;
+}
+
+static bool find(void *block, struct place *place)
+{
+    struct bm_chunk *chunk = bm_chunk_of(block);
+    return bm_system_has(chunk) && find_in(chunk, block, place);
 }
 
 /* Whether an address that is no live block starts a slot that is free. */
@@ -199,7 +202,16 @@ static void free_huge(struct bm_huge *huge, void *block)
 void bm_block_free(void *block)
 {
     struct place place;
-    if (bm_unlikely(!find(block, &place)))
+    struct bm_chunk *chunk = bm_chunk_of(block);
+    if (bm_unlikely(!bm_system_has(chunk)))
+        report_misuse(block, "free");
+    /* Marking a huge block free checks all there is to check; but what has to be filled must be
+     * found live before. */
+    if (chunk->kind == BM_CHUNK_HUGE && bm_options.perturb == 0) {
+        free_huge((struct bm_huge *)chunk, block);
+        return;
+    }
+    if (bm_unlikely(!find_in(chunk, block, &place)))
         report_misuse(block, "free");
     if (bm_unlikely(bm_options.perturb != 0))
         memset(block, bm_options.perturb, place.bytes);
