@@ -12,6 +12,18 @@ static inline unsigned bm_lowest_bit(uint64_t value)
     return (unsigned)__builtin_ctzll(value);
 }
 
+/* The same, but for 0 whatever number comes out: for guesses. */
+static inline uint32_t bm_lowest_bit_or_any(uint64_t value)
+{
+#if defined(__x86_64__)
+    uint64_t index;
+    __asm__("rep bsfq %1, %0" : "=r"(index) : "r"(value) : "cc");
+    return (uint32_t)index;
+#else
+    return value == 0 ? 0 : (uint32_t)__builtin_ctzll(value);
+#endif
+}
+
 static inline unsigned bm_highest_bit(uint64_t value)
 {
     return 63U - (unsigned)__builtin_clzll(value);
@@ -37,6 +49,19 @@ static inline bool bm_test_and_set(uint64_t *word, size_t index)
 #else
     was_set = *word >> (index % 64) & 1;
     *word |= UINT64_C(1) << (index % 64);
+#endif
+    return was_set;
+}
+
+/* Clears bit `index % 64` of a word in a register; whether it was set before. */
+static inline bool bm_test_and_clear(uint64_t *word, size_t index)
+{
+    bool was_set;
+#if defined(__x86_64__)
+    __asm__("btrq %2, %0" : "+r"(*word), "=@ccc"(was_set) : "r"(index));
+#else
+    was_set = *word >> (index % 64) & 1;
+    *word &= ~(UINT64_C(1) << (index % 64));
 #endif
     return was_set;
 }

@@ -36,11 +36,18 @@ enum {
     BM_BUCKETS,
 };
 
-/* Where the next slot of a size class comes from: the current word of the current slab. */
+/*
+ * Where the next slot of a size class comes from: the current word of the current slab.
+ *
+ * The bit to try next is found one call ahead, so that the address malloc returns does not wait
+ * for the word, which the last free may just have written: a loop of malloc and free is bound by
+ * that wait. It is a guess. The word decides.
+ */
 struct bm_cursor {
     _Atomic uint64_t *word; /* never NULL: a class without a slab points at a zero word */
     char *base;             /* the word's first slot */
-    size_t slot_bytes;
+    uint32_t slot_bytes;
+    uint32_t guess; /* of a free slot: the bit is this, modulo 64 */
 };
 
 struct bm_huge;
@@ -153,14 +160,20 @@ BM_INLINE _Atomic(struct bm_tree *) *bm_arena_own_chunk(struct bm_arena *arena,
     return &arena->own_chunks[((uintptr_t)tree >> BM_CHUNK_SHIFT) % BM_OWN_CHUNKS];
 }
 
-/* Takes the lowest free slot of a class's current word. False: there is none (or no slab). */
+/* Takes a free slot of a class's current word. False: there is none (or no slab). */
 BM_INLINE bool bm_arena_take(struct bm_cursor *cursor, void **block)
 {
     uint64_t word = atomic_load_explicit(cursor->word, memory_order_relaxed);
-    if (bm_unlikely(word == 0))
-        return false;
-    atomic_store_explicit(cursor->word, word & (word - 1), memory_order_relaxed);
-    *block = cursor->base + (size_t)__builtin_ctzll(word) * cursor->slot_bytes;
+    uint32_t bit = cursor->guess % 64;
+    if (bm_unlikely(!bm_test_and_clear(&word, bit))) {
+        if (word == 0)
+            return false;
+        bit = bm_lowest_bit(word);
+        word &= word - 1;
+    }
+    atomic_store_explicit(cursor->word, word, memory_order_relaxed);
+    cursor->guess = bm_lowest_bit_or_any(word);
+    *block = cursor->base + bit * cursor->slot_bytes;
     return true;
 }
 

@@ -135,11 +135,26 @@ TEST_WITHIN(arena, gives_a_freed_slot_again)
     char *first = allocate(64);
     char *second = allocate(64);
     release(first);
+    char *guessed = allocate(64); /* which slot it is was found before the free */
+    expect(guessed != first && guessed != second);
     expect(allocate(64) == first);
-    release(second);
-    expect(allocate(64) == second);
     release(first);
     release(second);
+    release(guessed);
+}
+
+TEST_WITHIN(arena, gives_the_one_free_slot_of_a_word_whatever_was_guessed)
+{
+    char *blocks[64];
+    core_heap_stop_borrowing(arena);
+    for (unsigned index = 0; index < 64; index++)
+        blocks[index] = allocate(64);
+    for (unsigned index = 0; index < 64; index++) {
+        release(blocks[index]);
+        expect(allocate(64) == blocks[index]);
+    }
+    for (unsigned index = 0; index < 64; index++)
+        release(blocks[index]);
 }
 
 TEST_WITHIN(arena, fills_slabs_before_it_makes_more)
@@ -320,7 +335,8 @@ TEST_WITHIN(arena, forgets_chunks_that_it_gave_back)
     core_heap_trim(&heap, arena);
     for (unsigned index = 0; index < BM_OWN_CHUNKS; index++) {
         struct bm_tree *tree = atomic_load(&arena->own_chunks[index]);
-        expect(tree == (index == 0 ? BM_NO_TREE : NULL) || tree == (struct bm_tree *)bm_chunk_of(arena));
+        expect(tree == (index == 0 ? BM_NO_TREE : NULL) ||
+               tree == (struct bm_tree *)bm_chunk_of(arena));
     }
     expect(arena->trees == 1);
 }
@@ -397,7 +413,8 @@ static void run_program(uint64_t seed, unsigned steps, unsigned most)
     unsigned count = 0;
     for (unsigned step = 0; step < steps; step++) {
         /* It grows and shrinks in phases. */
-        bool grows = step / 2048 % 2 == 0 ? !random_once_in(&random, 4) : random_once_in(&random, 4);
+        bool grows =
+            step / 2048 % 2 == 0 ? !random_once_in(&random, 4) : random_once_in(&random, 4);
         if (grows && count < most) {
             struct live new = {.bytes = any_bytes(&random), .value = (unsigned char)step};
             new.block = allocate(new.bytes);

@@ -66,3 +66,26 @@ Test(bits, test_and_set)
         expect(word == (before | bit));
     }
 }
+
+Test(bits, test_and_clear)
+{
+    struct test_random random = {3};
+    for (unsigned step = 0; step < 100000; step++) {
+        uint64_t word = random_next(&random);
+        size_t index = random_below(&random, 512);
+        uint64_t bit = UINT64_C(1) << (index % 64);
+        uint64_t before = word;
+        bool was_set = bm_test_and_clear(&word, index);
+        expect(was_set == ((before & bit) != 0));
+        expect(word == (before & ~bit));
+    }
+}
+
+Test(bits, lowest_bit_or_any)
+{
+    for (unsigned bit = 0; bit < 64; bit++) {
+        expect(bm_lowest_bit_or_any(UINT64_C(1) << bit) == bit);
+        expect(bm_lowest_bit_or_any(~UINT64_C(0) << bit) == bit);
+    }
+    (void)bm_lowest_bit_or_any(0);
+}
