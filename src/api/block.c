@@ -236,9 +236,7 @@ static void *resize_without_copy(void *block, struct place *place, size_t bytes)
             bm_page_block_resize(bm_thread.arena, place->tree, place->slab, bytes))
             return block;
     }
-    /* A block that shrinks stays while at least half of it is used. */
-    bool fits = bytes <= place->bytes && bytes >= place->bytes / 2;
-    return fits ? block : NULL;
+    return bm_block_may_stay(place->bytes, bytes) ? block : NULL;
 }
 
 void *bm_block_resize(void *block, size_t bytes)
@@ -252,7 +250,7 @@ void *bm_block_resize(void *block, size_t bytes)
     if (resized != NULL)
         return resized;
     bool is_zero;
-    resized = bm_block_allocate(bytes, &is_zero);
+    resized = bm_block_allocate(bm_block_bytes_to_ask(place.bytes, bytes), &is_zero);
     if (resized == NULL)
         return bytes <= place.bytes ? block : NULL;
     memcpy(resized, block, bytes < place.bytes ? bytes : place.bytes);

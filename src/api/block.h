@@ -5,6 +5,8 @@
 #ifndef BM_API_BLOCK_H
 #define BM_API_BLOCK_H
 
+#include "core/size_class.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -18,6 +20,24 @@ void bm_block_free(void *block);
 
 /* Usable bytes of a live block; aborts with "invalid <operation>" when it is none. */
 size_t bm_block_bytes(void *block, const char *operation);
+
+/* Whether a block of `usable` bytes is right for `bytes`: one that shrinks stays while about half of
+ * it is used. (A small one may never have been more: it may lie in a borrowed, larger slot.) */
+static inline bool bm_block_may_stay(size_t usable, size_t bytes)
+{
+    enum { unused_in_a_small_slot = 32 };
+    return bytes <= usable && bytes + unused_in_a_small_slot >= usable / 2;
+}
+
+/* What to ask for when a block of `usable` bytes can't be resized in place to `bytes`. A small one
+ * that grew a little will grow again: it gets a quarter more than it had, so that a buffer that
+ * grows by small pieces is copied a constant number of times per byte. */
+static inline size_t bm_block_bytes_to_ask(size_t usable, size_t bytes)
+{
+    size_t quarter_more = usable + usable / 4;
+    size_t roomy = quarter_more < BM_SMALL_MAX ? quarter_more : BM_SMALL_MAX;
+    return bytes > usable && bytes < roomy ? roomy : bytes;
+}
 
 /* Resizes a live block, moving it if need be; NULL: no memory, the block is unchanged. */
 void *bm_block_resize(void *block, size_t bytes);

@@ -102,7 +102,7 @@ BM_PUBLIC void *buddymalloc_calloc(size_t count, size_t size)
     return calloc_slow(bytes);
 }
 
-BM_PUBLIC void *buddymalloc_realloc(void *block, size_t size)
+static BM_SLOW void *realloc_slow(void *block, size_t size)
 {
     if (block == NULL)
         return buddymalloc_malloc(size);
@@ -112,6 +112,31 @@ BM_PUBLIC void *buddymalloc_realloc(void *block, size_t size)
     }
     void *resized = bm_block_resize(block, size);
     return resized == NULL ? no_memory() : resized;
+}
+
+/* Moves a small block of this thread's arena to a slot for `size` bytes. False: nothing done. */
+BM_INLINE bool move_small(void *block, size_t size, size_t slot_bytes, void **moved)
+{
+    size_t wanted = bm_block_bytes_to_ask(slot_bytes, size);
+    if (bm_unlikely(wanted > BM_SMALL_MAX) || bm_unlikely(!take_small(wanted, moved)))
+        return false;
+    memcpy(*moved, block, size < slot_bytes ? size : slot_bytes);
+    buddymalloc_free(block);
+    return true;
+}
+
+BM_PUBLIC void *buddymalloc_realloc(void *block, size_t size)
+{
+    struct bm_found found;
+    if (bm_likely(size - 1 < BM_SMALL_MAX) && bm_arena_find_fast(bm_thread.fast, block, &found)) {
+        size_t slot_bytes = bm_slab_slot_bytes(found.slab);
+        if (bm_block_may_stay(slot_bytes, size))
+            return block;
+        void *moved;
+        if (slot_bytes <= BM_SMALL_MAX && move_small(block, size, slot_bytes, &moved))
+            return moved;
+    }
+    return realloc_slow(block, size);
 }
 
 BM_PUBLIC void *buddymalloc_reallocarray(void *block, size_t count, size_t size)

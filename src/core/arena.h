@@ -177,14 +177,18 @@ BM_INLINE bool bm_arena_take(struct bm_cursor *cursor, void **block)
     return true;
 }
 
+/* A live slot of the owner's arena: found by bm_arena_find_fast, freed by bm_arena_free_found. */
+struct bm_found {
+    struct bm_slab *slab;
+    _Atomic uint64_t *word;
+    uint64_t bits_when_free; /* of the word */
+};
+
 /*
- * Frees a slot of the owner's arena. False: this block needs a closer look (bm_arena_free_slow
- * and the checks before it); nothing was changed but the credit.
- *
- * The bit's store is the last touch of the slab and releases all that came before: another
- * thread that sees it under the gate may recycle the slab at once.
+ * Looks up a block that its owner wants to free or resize. False: it is no live slot of this
+ * arena, or needs a closer look to tell (the checks of the slow paths). Changes nothing.
  */
-BM_INLINE bool bm_arena_free_fast(struct bm_arena *arena, void *block)
+BM_INLINE bool bm_arena_find_fast(struct bm_arena *arena, void *block, struct bm_found *found)
 {
     struct bm_tree *tree = bm_tree_of(block);
     size_t place = ((uintptr_t)block - 1) >> BM_CHUNK_SHIFT & (BM_OWN_CHUNKS - 1);
@@ -198,14 +202,31 @@ BM_INLINE bool bm_arena_free_fast(struct bm_arena *arena, void *block)
     size_t slot;
     if (bm_unlikely(!bm_slab_find_slot(slab, offset, &slot)))
         return false;
-    _Atomic uint64_t *word = &slab->free[slot / 64];
-    uint64_t bits = atomic_load_explicit(word, memory_order_relaxed);
-    if (bm_unlikely(bm_test_and_set(&bits, slot)))
+    found->slab = slab;
+    found->word = &slab->free[slot / 64];
+    found->bits_when_free = atomic_load_explicit(found->word, memory_order_relaxed);
+    return bm_likely(!bm_test_and_set(&found->bits_when_free, slot));
+}
+
+/*
+ * Frees what was found, if nothing else happened in between. False: it was the last slot of the
+ * slab's credit (bm_arena_free_slow); nothing was changed but the credit.
+ *
+ * The bit's store is the last touch of the slab and releases all that came before: another
+ * thread that sees it under the gate may recycle the slab at once.
+ */
+BM_INLINE bool bm_arena_free_found(const struct bm_found *found)
+{
+    if (bm_unlikely(--found->slab->credit == 0))
         return false;
-    if (bm_unlikely(--slab->credit == 0))
-        return false;
-    atomic_store_explicit(word, bits, memory_order_release);
+    atomic_store_explicit(found->word, found->bits_when_free, memory_order_release);
     return true;
+}
+
+BM_INLINE bool bm_arena_free_fast(struct bm_arena *arena, void *block)
+{
+    struct bm_found found;
+    return bm_arena_find_fast(arena, block, &found) && bm_arena_free_found(&found);
 }
 
 #endif

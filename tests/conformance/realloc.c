@@ -212,6 +212,26 @@ Test(realloc, array_product_that_overflows_fails_with_enomem)
     buddymalloc_free(block);
 }
 
+/* What grows a little each time is copied a logarithmic number of times. */
+Test(realloc, small_block_that_grows_by_bytes_rarely_moves)
+{
+    char *block = buddymalloc_malloc(1);
+    unsigned moves = 0;
+
+    cr_assert_not_null(block);
+    block[0] = 1;
+    for (size_t size = 2; size <= 32768; size++) {
+        char *resized = buddymalloc_realloc(block, size);
+        cr_assert_not_null(resized);
+        cr_assert_eq(resized[size - 2], (char)(size - 1), "byte %zu lost", size - 2);
+        resized[size - 1] = (char)size;
+        moves += resized != block;
+        block = resized;
+    }
+    cr_expect_leq(moves, 50U, "%u moves", moves);
+    buddymalloc_free(block);
+}
+
 /* The alignment is lost, as everywhere, the contents are not. */
 Test(realloc, aligned_block_keeps_contents)
 {
