@@ -30,6 +30,7 @@ static void *allocate_small(unsigned size_class)
     if (!bm_arena_take(&arena->cursors[size_class], &block))
         block = bm_arena_refill(arena, size_class);
     bm_thread_leave(arena);
+    bm_thread_tick();
     return block;
 }
 
@@ -205,6 +206,7 @@ void bm_block_free(void *block)
     struct bm_chunk *chunk = bm_chunk_of(block);
     if (bm_unlikely(!bm_system_has(chunk)))
         report_misuse(block, "free");
+    bm_thread_tick();
     /* Marking a huge block free checks all there is to check; but what has to be filled must be
      * found live before. */
     if (chunk->kind == BM_CHUNK_HUGE && bm_options.perturb == 0) {

@@ -2,12 +2,21 @@
 
 #include "api/process.h"
 #include "backend/backend.h"
+#include "base/clock.h"
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static atomic_bool is_ready;
 static struct bm_mutex lock;
 static struct bm_regions regions;
 static struct bm_huge_heap huge_heap;
+static _Atomic uint64_t decay_due_ms; /* when free chunks may have to be purged */
+
+/* Before the lock is left, whenever chunks came or went. */
+static void decay(void)
+{
+    uint64_t due = bm_regions_decay(&regions, bm_clock_ms());
+    atomic_store_explicit(&decay_due_ms, due, memory_order_relaxed);
+}
 
 /* ---- chunks for arenas ---- */
 
@@ -16,6 +25,7 @@ static void *acquire_chunk(struct bm_chunk_source *source, bool *is_zero)
     (void)source;
     bm_system_lock();
     void *chunk = bm_regions_acquire(&regions, 1, 0, BM_CHUNK_BYTES, is_zero);
+    decay();
     bm_system_unlock();
     return chunk;
 }
@@ -34,6 +44,7 @@ static void release_chunk(struct bm_chunk_source *source, struct bm_chunk *chunk
     bm_system_lock();
     bm_chunk_map_set(&regions.map, chunk, false);
     bm_regions_release(&regions, chunk, 1);
+    decay();
     bm_system_unlock();
 }
 
@@ -109,6 +120,7 @@ void *bm_system_allocate_huge(size_t bytes, size_t alignment, bool *is_zero)
     bm_system_lock();
     struct bm_huge *huge = bm_huge_allocate(&huge_heap, bytes, alignment, is_zero);
     void *block = huge == NULL ? NULL : huge->user;
+    decay();
     bm_system_unlock();
     return block;
 }
@@ -117,6 +129,7 @@ void bm_system_release_huge(struct bm_huge *huge)
 {
     bm_system_lock();
     bm_huge_release(&huge_heap, huge);
+    decay();
     bm_system_unlock();
 }
 
@@ -137,7 +150,16 @@ void *bm_system_resize_huge(struct bm_huge *huge, size_t bytes)
     return block;
 }
 
-/* ---- figures ---- */
+/* ---- giving back ---- */
+
+void bm_system_decay(void)
+{
+    if (bm_likely(bm_clock_ms() < atomic_load_explicit(&decay_due_ms, memory_order_relaxed)))
+        return;
+    bm_system_lock();
+    decay();
+    bm_system_unlock();
+}
 
 size_t bm_system_trim(size_t keep_bytes)
 {
@@ -149,6 +171,8 @@ size_t bm_system_trim(size_t keep_bytes)
     bm_system_unlock();
     return returned;
 }
+
+/* ---- figures ---- */
 
 void bm_system_stats(struct bm_system_stats *stats)
 {

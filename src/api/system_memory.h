@@ -38,6 +38,10 @@ void bm_system_drop_kept_huge(struct bm_arena *arena);
 /* Resizes in place or by moving page tables: the block's address, or NULL: unchanged. */
 void *bm_system_resize_huge(struct bm_huge *huge, size_t bytes);
 
+/* Gives back what has not been needed for a while, if it is time to (bm_regions_decay). Cheap: to be
+ * called now and then by whatever goes on in a process. Holds no lock on entry. */
+void bm_system_decay(void);
+
 /* Gives back the pages of kept huge blocks and of free chunks except `keep_bytes`, and when that is
  * 0 the address space of regions that are wholly free: bytes of memory that went. */
 size_t bm_system_trim(size_t keep_bytes);

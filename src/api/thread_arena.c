@@ -155,6 +155,13 @@ void bm_thread_leave(struct bm_arena *arena)
         bm_mutex_unlock(&shared_lock);
 }
 
+void bm_thread_tick(void)
+{
+    enum { calls_between = 64 };
+    if (++bm_thread.slow_calls % calls_between == 0)
+        bm_system_decay();
+}
+
 void bm_thread_update_fast(void)
 {
     bool is_usable = bm_thread.arena != NULL && bm_options.perturb == 0;

@@ -27,6 +27,7 @@ struct bm_thread {
     struct bm_arena *arena; /* NULL: none */
     enum bm_thread_state state;
     unsigned destructor_rounds;
+    unsigned slow_calls; /* see bm_thread_tick */
 };
 
 extern __thread struct bm_thread bm_thread __attribute__((tls_model("initial-exec")));
@@ -35,6 +36,9 @@ extern __thread struct bm_thread bm_thread __attribute__((tls_model("initial-exe
  * followed by a leave with it. */
 struct bm_arena *bm_thread_enter(void);
 void bm_thread_leave(struct bm_arena *arena);
+
+/* To be called by the slow paths: every so often it lets what is not needed go back. */
+void bm_thread_tick(void);
 
 /* Makes the fast paths of the calling thread take the slow ones, or no longer. */
 void bm_thread_update_fast(void);

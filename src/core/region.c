@@ -3,9 +3,15 @@
 #include "base/message.h"
 
 enum {
-    /* Free chunks that may stay dirty: this many, and one for each eight in use. */
+    /* Free chunks that may lie dirty at any moment: this many, and one for each in use; where
+     * address space is limited, for each eight in use. */
     DIRTY_CHUNKS_MIN = 8,
-    DIRTY_CHUNKS_SHARE = 8,
+    DIRTY_CHUNKS_SHARE = 1,
+    DIRTY_CHUNKS_SHARE_LIMITED = 8,
+    /* How fast those go that are not needed: see bm_regions_decay. */
+    DECAY_INTERVAL_MS = BM_PURGE_DELAY_MS / 2,
+    DECAY_STEP_CHUNKS = 8,
+    DECAY_STEP_MS = 10,
 };
 
 void bm_regions_init(struct bm_regions *regions, struct bm_backend *backend)
@@ -246,9 +252,47 @@ size_t bm_regions_purge(struct bm_regions *regions, size_t keep)
     return purged;
 }
 
+static size_t smaller_of(size_t left, size_t right)
+{
+    return left < right ? left : right;
+}
+
+/* Before dirty_chunks rises: it may just have been as low as it got. */
+static void note_least_dirty(struct bm_regions *regions)
+{
+    regions->least_dirty_chunks = smaller_of(regions->least_dirty_chunks, regions->dirty_chunks);
+}
+
+static void begin_interval(struct bm_regions *regions, uint64_t now_ms)
+{
+    note_least_dirty(regions);
+    regions->unneeded_chunks = regions->least_dirty_chunks;
+    regions->least_dirty_chunks = regions->dirty_chunks;
+    regions->interval_end_ms = now_ms + DECAY_INTERVAL_MS;
+}
+
+uint64_t bm_regions_decay(struct bm_regions *regions, uint64_t now_ms)
+{
+    if (now_ms >= regions->interval_end_ms)
+        begin_interval(regions, now_ms);
+    if (regions->dirty_chunks == 0)
+        return UINT64_MAX;
+    size_t step = smaller_of(regions->unneeded_chunks, DECAY_STEP_CHUNKS);
+    if (step == 0)
+        return regions->interval_end_ms;
+    if (now_ms < regions->next_step_ms)
+        return regions->next_step_ms;
+    (void)bm_regions_purge(regions,
+                           regions->dirty_chunks - smaller_of(step, regions->dirty_chunks));
+    regions->unneeded_chunks -= step;
+    regions->next_step_ms = now_ms + DECAY_STEP_MS;
+    return regions->next_step_ms;
+}
+
 void bm_regions_adopt(struct bm_regions *regions, void *address, size_t chunks, bool is_committed)
 {
     char *base = address;
+    note_least_dirty(regions);
     while (chunks > 0) {
         size_t part = chunks < BM_BUDDY_MAX_LEAVES ? chunks : BM_BUDDY_MAX_LEAVES;
         /* A region of its own: between another one's frontier and here there may be a gap. */
@@ -335,15 +379,20 @@ void bm_regions_release(struct bm_regions *regions, void *address, size_t chunks
     struct bm_region *region = region_of(regions, address);
     bm_assert(region != NULL);
     unsigned first = chunk_number(region, address);
+    note_least_dirty(regions);
     for (unsigned chunk = first; chunk < first + chunks; chunk++)
         set_dirty(region, chunk, true);
     bm_buddy_tree_release(&region->tree, first, (unsigned)chunks);
     regions->dirty_chunks += chunks;
     regions->used_chunks -= chunks;
-    size_t bound = DIRTY_CHUNKS_MIN + regions->used_chunks / DIRTY_CHUNKS_SHARE;
+    size_t share = is_limited(regions) ? DIRTY_CHUNKS_SHARE_LIMITED : DIRTY_CHUNKS_SHARE;
+    size_t bound = DIRTY_CHUNKS_MIN + regions->used_chunks / share;
     if (regions->dirty_chunks <= bound)
         return;
+    if (!is_limited(regions)) {
+        (void)bm_regions_purge(regions, bound);
+        return;
+    }
     (void)bm_regions_purge(regions, bound / 2);
-    if (is_limited(regions))
-        (void)bm_regions_give_back(regions);
+    (void)bm_regions_give_back(regions);
 }

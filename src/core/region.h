@@ -9,7 +9,8 @@
  * Chunks are committed from the region's start on, up to a frontier that only rises: a region
  * is two mappings at most, the committed part and the rest, however the heap is used. Chunks
  * that come back stay committed. They are kept dirty, ready for the next request, up to a
- * bound; the rest is purged, and where address space is limited, given back.
+ * bound; the rest is purged, and where address space is limited, given back. Of those that are
+ * kept, as many as were never needed for half the purge delay go, a few at a time.
  *
  * Invariants (bm_regions_verify):
  *   1. a chunk in use lies below the frontier;
@@ -30,6 +31,7 @@ enum {
     BM_REGIONS_MAX = 1024,
     BM_REGION_FIRST_CHUNKS = 16,
     BM_REGION_MOST_CHUNKS = BM_BUDDY_MAX_LEAVES,
+    BM_PURGE_DELAY_MS = 1000, /* what lies free and unneeded for so long has gone back */
 };
 
 struct bm_region {
@@ -47,6 +49,12 @@ struct bm_regions {
     size_t reserved_bytes; /* of all regions */
     size_t used_chunks;
     size_t dirty_chunks;
+    /* Decay: the fewest dirty chunks at any moment of this interval; what is left to purge of
+     * those that the last one did not need; the times when they end and it goes on. */
+    size_t least_dirty_chunks;
+    size_t unneeded_chunks;
+    uint64_t interval_end_ms;
+    uint64_t next_step_ms;
     struct bm_region region[BM_REGIONS_MAX];
     struct bm_chunk_map map;
 };
@@ -73,6 +81,15 @@ void bm_regions_adopt(struct bm_regions *regions, void *address, size_t chunks, 
 
 /* Purges free chunks until at most `keep` dirty ones are left: bytes that went back. */
 size_t bm_regions_purge(struct bm_regions *regions, size_t keep);
+
+/*
+ * Purges dirty chunks that nobody has needed lately, a bounded number per call, to be called at
+ * `now_ms` of a clock that never goes back. How many: the fewest that lay dirty at any moment of the
+ * interval before, half a purge delay long; so a heap that goes up and down keeps what it is going
+ * to use, and one that stays down has given back all within BM_PURGE_DELAY_MS. Returns when to call
+ * again; UINT64_MAX: not before chunks are released.
+ */
+uint64_t bm_regions_decay(struct bm_regions *regions, uint64_t now_ms);
 
 /* Returns address space: regions that are wholly free, and free tails of others where the process
  * has a limit. Bytes that went. */

@@ -9,8 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MIB ((size_t)1 << 20)
-#define CHUNKS(count) ((size_t)(count) * BM_CHUNK_BYTES)
+#define MIB           ((size_t)1 << 20)
+#define CHUNKS(count) ((size_t)(count)*BM_CHUNK_BYTES)
 
 static struct bm_regions regions;
 static struct fake_backend fake;
@@ -61,7 +61,8 @@ Test(region, sizes_double_up_to_the_most)
         size_t before = fake.reserved_bytes;
         for (unsigned count = 0; count < sizes[index]; count++) {
             expect_at(acquire(1) != NULL, "reservation %u", index);
-            expect_at(fake.reserved_bytes - before == CHUNKS(sizes[index]), "reservation %u", index);
+            expect_at(fake.reserved_bytes - before == CHUNKS(sizes[index]), "reservation %u",
+                      index);
         }
         expect(regions.reserved_bytes == fake.reserved_bytes);
     }
@@ -197,7 +198,7 @@ Test(region, claims_what_follows_a_run)
     expect(regions.used_chunks == 0);
 }
 
-/* Free chunks stay dirty up to 8, and one for each 8 in use; what is above goes back. */
+/* Free chunks stay dirty up to 8, and one for each in use; what is above goes back. */
 Test(region, bounds_what_stays_dirty)
 {
     set_up(CHUNKS(1024));
@@ -208,7 +209,7 @@ Test(region, bounds_what_stays_dirty)
     }
     for (unsigned count = 0; count < 200; count++) {
         release(runs[(count * 77) % 200], 1);
-        expect(regions.dirty_chunks <= 8 + regions.used_chunks / 8);
+        expect(regions.dirty_chunks <= 8 + regions.used_chunks);
     }
     expect(regions.used_chunks == 0 && regions.dirty_chunks <= 8);
     size_t dirty = regions.dirty_chunks;
@@ -216,6 +217,88 @@ Test(region, bounds_what_stays_dirty)
     expect(bm_regions_purge(&regions, 3) == 0);
     expect(bm_regions_purge(&regions, 0) == CHUNKS(3) && regions.dirty_chunks == 0);
     bm_regions_verify(&regions);
+}
+
+/* ---- decay ---- */
+
+/* Calls it as often as it asks to be called, up to a moment. */
+static void decay_until(uint64_t *now_ms, uint64_t end_ms)
+{
+    uint64_t due;
+    while ((due = bm_regions_decay(&regions, *now_ms)) <= end_ms) {
+        expect(due > *now_ms);
+        *now_ms = due;
+        bm_regions_verify(&regions);
+    }
+    *now_ms = end_ms;
+}
+
+Test(region, gives_back_what_is_not_needed_for_the_purge_delay)
+{
+    set_up(CHUNKS(1024));
+    uint64_t now_ms = 5000;
+    char *used = acquire(100);
+    char *run = acquire(100);
+    expect(bm_regions_decay(&regions, now_ms) == UINT64_MAX);
+    release(run, 100);
+    decay_until(&now_ms, now_ms + BM_PURGE_DELAY_MS / 4);
+    expect(regions.dirty_chunks == 100);
+    decay_until(&now_ms, now_ms + BM_PURGE_DELAY_MS);
+    expect(regions.dirty_chunks == 0);
+    expect(bm_regions_decay(&regions, now_ms) == UINT64_MAX);
+    release(used, 100);
+}
+
+Test(region, decays_in_small_steps)
+{
+    set_up(CHUNKS(1024));
+    uint64_t now_ms = 5000;
+    char *used = acquire(100);
+    release(acquire(100), 100);
+    (void)bm_regions_decay(&regions, now_ms);
+    now_ms += BM_PURGE_DELAY_MS;
+    for (size_t before = 100; before > 0; before = regions.dirty_chunks) {
+        uint64_t due = bm_regions_decay(&regions, now_ms);
+        expect(regions.dirty_chunks < before && before - regions.dirty_chunks <= 8);
+        now_ms = due;
+    }
+    release(used, 100);
+}
+
+/* What goes up and down keeps what it uses at its height, and nothing else. */
+Test(region, decay_keeps_what_comes_and_goes)
+{
+    set_up(CHUNKS(1024));
+    uint64_t now_ms = 5000;
+    char *used = acquire(100);
+    char *high = acquire(60);
+    release(acquire(30), 30);
+    release(high, 60);
+    for (unsigned round = 0; round < 50; round++) {
+        high = acquire(60);
+        decay_until(&now_ms, now_ms + BM_PURGE_DELAY_MS / 10);
+        release(high, 60);
+        decay_until(&now_ms, now_ms + BM_PURGE_DELAY_MS / 10);
+        expect(regions.dirty_chunks >= 60);
+    }
+    expect(regions.dirty_chunks == 60);
+    release(used, 100);
+}
+
+Test(region, decay_that_is_refused_is_not_repeated_at_once)
+{
+    set_up(CHUNKS(1024));
+    uint64_t now_ms = 5000;
+    release(acquire(8), 8);
+    (void)bm_regions_decay(&regions, now_ms);
+    fake.refuses[FAKE_PURGE] = true;
+    now_ms += BM_PURGE_DELAY_MS;
+    (void)bm_regions_decay(&regions, now_ms);
+    expect(regions.dirty_chunks == 8);
+    expect(bm_regions_decay(&regions, now_ms + 20) > now_ms + 20);
+    fake.refuses[FAKE_PURGE] = false;
+    decay_until(&now_ms, now_ms + BM_PURGE_DELAY_MS);
+    expect(regions.dirty_chunks == 0);
 }
 
 Test(region, a_refused_commit_changes_nothing)
@@ -382,8 +465,9 @@ Test(region, is_two_mappings_at_most)
             (void)bm_regions_purge(&regions, 0);
     }
     for (unsigned index = 0; index < regions.count; index++)
-        expect_at(count_mappings(regions.region[index].base, CHUNKS(regions.region[index].chunks)) <= 2,
-                  "region %u", index);
+        expect_at(
+            count_mappings(regions.region[index].base, CHUNKS(regions.region[index].chunks)) <= 2,
+            "region %u", index);
 }
 
 /* ---- random programs ---- */
