@@ -17,9 +17,7 @@
 
 BM_INLINE bool take_small(size_t size, void **block)
 {
-    char *arena = (char *)bm_thread.fast;
-    size_t offset = bm_cursor_offsets[(size + BM_QUANTUM - 1) / BM_QUANTUM];
-    return bm_arena_take((struct bm_cursor *)(void *)(arena + offset), block);
+    return bm_arena_take(bm_arena_cursor(bm_thread.fast, size), block);
 }
 
 static BM_COLD void *no_memory(void)

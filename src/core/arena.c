@@ -6,6 +6,12 @@
 
 #include <string.h>
 
+enum {
+    /* A class borrows until its lender has so many slots; of small ones, until it has a slab. */
+    LENT_SLOTS = 2048,
+    SMALL_SLOT_BYTES = 256,
+};
+
 _Atomic uint64_t bm_no_slots;
 
 /* ---- trees ---- */
@@ -96,6 +102,13 @@ static struct bm_tree *find_or_add_tree(struct bm_arena *arena, unsigned order)
     return tree;
 }
 
+static void count_slab(struct bm_arena *arena, unsigned size_class, int change)
+{
+    uint32_t count = atomic_load_explicit(&arena->slabs_of_class[size_class], memory_order_relaxed);
+    atomic_store_explicit(&arena->slabs_of_class[size_class], count + (uint32_t)change,
+                          memory_order_relaxed);
+}
+
 struct bm_slab *bm_arena_make_slab(struct bm_arena *arena, unsigned size_class)
 {
     struct bm_tree *tree = find_or_add_tree(arena, bm_order_of(bm_size_classes[size_class].leaves));
@@ -105,6 +118,7 @@ struct bm_slab *bm_arena_make_slab(struct bm_arena *arena, unsigned size_class)
     struct bm_slab *slab = bm_tree_make_slab(tree, size_class, &is_zero);
     bm_assert(slab != NULL);
     arena->slabs_live++;
+    count_slab(arena, size_class, 1);
     bm_arena_file_tree(arena, tree);
     return slab;
 }
@@ -151,6 +165,8 @@ void bm_arena_recycle(struct bm_arena *arena, struct bm_tree *tree, struct bm_sl
     if (slab->state == BM_SLAB_LISTED)
         unlist_slab(arena, slab);
     bm_assert(slab->state == BM_SLAB_UNLISTED);
+    if (slab->size_class != BM_PAGE_CLASS)
+        count_slab(arena, slab->size_class, -1);
     bm_tree_recycle_slab(tree, slab);
     arena->slabs_live--;
     bm_arena_file_tree(arena, tree);
@@ -250,24 +266,53 @@ static bool replace_slab(struct bm_arena *arena, struct bm_cursor *cursor, unsig
     return aim_cursor(cursor, slab);
 }
 
-/* A class's first requests, while it has no slab. */
-static bool should_borrow(struct bm_arena *arena, unsigned size_class)
+/* ---- borrowing ---- */
+
+/* What serves the largest size of a class, and all its sizes. */
+static uint16_t *cursor_offset(struct bm_arena *arena, unsigned size_class)
 {
-    if (arena->cursors[size_class].word != &bm_no_slots ||
-        bm_lender_of_class(size_class) == size_class ||
-        bm_size_classes[size_class].slot_bytes >= BM_LEAF_BYTES)
-        return false;
-    return arena->borrows[size_class] < BM_BORROWS_MAX;
+    return &arena->cursor_offsets[bm_size_classes[size_class].slot_bytes / BM_QUANTUM];
+}
+
+static bool borrows(struct bm_arena *arena, unsigned size_class)
+{
+    return *cursor_offset(arena, size_class) != size_class * BM_CURSOR_BYTES;
+}
+
+static void borrow_all(struct bm_arena *arena)
+{
+    memcpy(arena->cursor_offsets, bm_lender_cursor_offsets, sizeof arena->cursor_offsets);
+}
+
+void bm_arena_stop_borrowing(struct bm_arena *arena, unsigned size_class)
+{
+    uint16_t *first = arena->cursor_offsets;
+    uint16_t *last = cursor_offset(arena, size_class);
+    if (size_class != 0)
+        first = cursor_offset(arena, size_class - 1) + 1;
+    for (uint16_t *offset = first; offset <= last; offset++)
+        *offset = (uint16_t)(size_class * BM_CURSOR_BYTES);
+}
+
+/* Whether a lender has so many slots that its borrowers had better have their own. */
+static bool has_lent_enough(struct bm_arena *arena, unsigned lender)
+{
+    const struct bm_size_class *lent = &bm_size_classes[lender];
+    unsigned slabs = atomic_load_explicit(&arena->slabs_of_class[lender], memory_order_relaxed);
+    return slabs * lent->slots >= (lent->slot_bytes <= SMALL_SLOT_BYTES ? 1 : LENT_SLOTS);
 }
 
 void *bm_arena_refill(struct bm_arena *arena, unsigned size_class)
 {
     void *block;
-    if (should_borrow(arena, size_class)) {
-        arena->borrows[size_class]++;
-        size_class = bm_lender_of_class(size_class);
-        if (bm_arena_take(&arena->cursors[size_class], &block))
+    if (borrows(arena, size_class)) {
+        unsigned lender = bm_lender_of_class(size_class);
+        if (bm_arena_take(&arena->cursors[lender], &block))
             return block;
+        if (has_lent_enough(arena, lender))
+            bm_arena_stop_borrowing(arena, size_class);
+        else
+            size_class = lender;
     }
     struct bm_cursor *cursor = &arena->cursors[size_class];
     if (!aim_cursor(cursor, bm_cursor_slab(cursor))) {
@@ -323,6 +368,7 @@ struct bm_arena *bm_arena_create(struct bm_chunk_source *source)
         memset(arena, 0, sizeof *arena);
     for (unsigned size_class = 0; size_class < BM_SIZE_CLASSES; size_class++)
         clear_cursor(&arena->cursors[size_class]);
+    borrow_all(arena);
     empty_own_chunk(arena, &arena->own_chunks[0]);
     atomic_store_explicit(&arena->sweep_after, BM_SWEEP_AFTER, memory_order_relaxed);
     arena->source = source;
@@ -341,6 +387,7 @@ void bm_arena_retire(struct bm_arena *arena)
     bm_remote_merge(arena);
     for (unsigned size_class = 0; size_class < BM_SIZE_CLASSES; size_class++)
         retire_cursor(arena, &arena->cursors[size_class]);
+    borrow_all(arena);
     bm_page_block_drop_all(arena);
     bm_remote_recycle_listed(arena);
     forget_own_chunks(arena);

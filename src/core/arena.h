@@ -26,9 +26,6 @@
 enum {
     BM_OWN_CHUNKS = 1024, /* side by side they span 4 GiB */
     BM_KEPT_PAGE_BLOCKS = 8,
-    /* A class's first requests are served by slots a little too large, until it has had so many
-     * that a slab of its own, and the page that it touches, is worth while. */
-    BM_BORROWS_MAX = 16,
     BM_SWEEP_AFTER = 32, /* completed slabs, in the arena of a thread that may be asleep */
     /* Trees by the order of their largest free block; then those with no room, those empty. */
     BM_BUCKET_FULL = BM_BUDDY_MAX_DEPTH + 1,
@@ -60,11 +57,10 @@ struct bm_kept {
 };
 
 struct bm_arena {
-    struct bm_cursor cursors[BM_SIZE_CLASSES]; /* owner thread; first: see bm_cursor_offsets */
+    struct bm_cursor cursors[BM_SIZE_CLASSES]; /* owner thread; first: see cursor_offsets */
     struct bm_kept kept[BM_KEPT_PAGE_BLOCKS];  /* owner thread, under the gate */
     struct bm_huge *kept_huge;                 /* NULL: none; owner thread */
     struct bm_tree *buckets[BM_BUCKETS];       /* gate */
-    uint8_t borrows[BM_SIZE_CLASSES];          /* owner thread */
     uint32_t open_buckets;                     /* bit o: buckets[o] has a tree; gate */
     unsigned kept_leaves;                      /* sum over kept; gate */
     size_t slabs_live;                         /* gate; zero and idle is final, so read without */
@@ -84,7 +80,12 @@ struct bm_arena {
     _Atomic uint32_t completed;
     _Atomic uint32_t sweep_after; /* so many completed slabs ask for a sweep */
 
-    struct bm_slab *listed[BM_SIZE_CLASSES]; /* slabs to take slots from next; gate */
+    struct bm_slab *listed[BM_SIZE_CLASSES];          /* slabs to take slots from next; gate */
+    _Atomic uint32_t slabs_of_class[BM_SIZE_CLASSES]; /* live ones; changed under the gate */
+
+    /* By size in quanta: the offset of the cursor that serves it, its class's own or, while it
+     * borrows, its lender's. Owner thread. */
+    uint16_t cursor_offsets[BM_QUANTA];
 
     /* Chunks known to be this arena's, by the low bits of their number; what is not found here
      * takes the slow path. The owner adds; whoever releases a tree removes it. Last: a small heap
@@ -95,8 +96,9 @@ struct bm_arena {
 enum { BM_ARENA_LEAVES = (sizeof(struct bm_arena) + BM_LEAF_BYTES - 1) / BM_LEAF_BYTES };
 
 _Static_assert(sizeof(struct bm_cursor) == BM_CURSOR_BYTES, "bm_cursor_offsets is scaled by it");
-_Static_assert(offsetof(struct bm_arena, listed) + 64 * sizeof(struct bm_slab *) <= BM_LEAF_BYTES,
-               "but for its entry of own_chunks, a small arena writes one page");
+_Static_assert(
+    offsetof(struct bm_arena, listed) + 64 * sizeof(struct bm_slab *) <= BM_LEAF_BYTES,
+    "a small arena writes a page of cursors and lists, one of offsets, one of own_chunks");
 
 /* A cursor of no slab points here; never written. */
 extern _Atomic uint64_t bm_no_slots;
@@ -130,6 +132,9 @@ void *bm_arena_refill(struct bm_arena *arena, unsigned size_class);
 void bm_arena_free_slow(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab *slab,
                         size_t slot);
 
+/* Gives a class slabs of its own from now on. Owner. */
+void bm_arena_stop_borrowing(struct bm_arena *arena, unsigned size_class);
+
 /* Decides by its bits what becomes of a slab: listed, unlisted, recycled. Gate. */
 void bm_arena_settle(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab *slab);
 
@@ -158,6 +163,13 @@ BM_INLINE _Atomic(struct bm_tree *) *bm_arena_own_chunk(struct bm_arena *arena,
                                                         const struct bm_tree *tree)
 {
     return &arena->own_chunks[((uintptr_t)tree >> BM_CHUNK_SHIFT) % BM_OWN_CHUNKS];
+}
+
+/* The cursor that serves a size in [0, BM_SMALL_MAX]. */
+BM_INLINE struct bm_cursor *bm_arena_cursor(struct bm_arena *arena, size_t size)
+{
+    size_t offset = arena->cursor_offsets[(size + BM_QUANTUM - 1) / BM_QUANTUM];
+    return (struct bm_cursor *)(void *)((char *)arena + offset);
 }
 
 /* Takes a free slot of a class's current word. False: there is none (or no slab). */

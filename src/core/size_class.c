@@ -61,4 +61,12 @@ EVERY(CLASS_CHECK)
 const struct bm_size_class bm_size_classes[BM_SIZE_CLASSES] = {EVERY(CLASS_ENTRY)};
 
 /* Entry 0, size 0, is class 0 too: malloc(0) gives a slot of its own. */
-const uint16_t bm_cursor_offsets[BM_SMALL_MAX / BM_QUANTUM + 1] = {EVERY(OFFSET_ENTRY)};
+const uint16_t bm_cursor_offsets[BM_QUANTA] = {EVERY(OFFSET_ENTRY)};
+
+#define LENDER_OFFSET_ENTRY(class, below, size) \
+    [(below) / BM_QUANTUM + 1 ... (size) / BM_QUANTUM] = ((class) | 3) * BM_CURSOR_BYTES,
+
+const uint16_t bm_lender_cursor_offsets[BM_QUANTA] = {
+    [0] = 3 * BM_CURSOR_BYTES,
+    EVERY(LENDER_OFFSET_ENTRY)
+};

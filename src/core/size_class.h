@@ -21,6 +21,7 @@ enum {
     BM_LEAF_BYTES = 1 << BM_LEAF_SHIFT,
     BM_QUANTUM = 16,
     BM_SMALL_MAX = 32 * 1024, /* the largest slot, bytes */
+    BM_QUANTA = BM_SMALL_MAX / BM_QUANTUM + 1, /* sizes of slots in quanta, 0 among them */
     BM_SIZE_CLASSES = 120,
     BM_PAGE_CLASS = BM_SIZE_CLASSES, /* a slab of one slot: a page block, its size in leaves */
     BM_PAGE_BLOCK_MAX = 512 * BM_LEAF_BYTES, /* the largest page block: half a chunk, bytes */
@@ -42,7 +43,10 @@ extern const struct bm_size_class bm_size_classes[BM_SIZE_CLASSES];
 
 /* By size in quanta, rounded up: the offset of the class's cursor in an arena. Kept multiplied
  * so that malloc needs no shift. */
-extern const uint16_t bm_cursor_offsets[BM_SMALL_MAX / BM_QUANTUM + 1];
+extern const uint16_t bm_cursor_offsets[BM_QUANTA];
+
+/* The same, of the class's lender: where an arena begins. */
+extern const uint16_t bm_lender_cursor_offsets[BM_QUANTA];
 
 /* The class of a size in [0, BM_SMALL_MAX]. */
 static inline unsigned bm_class_of_size(size_t size)
@@ -50,7 +54,7 @@ static inline unsigned bm_class_of_size(size_t size)
     return bm_cursor_offsets[(size + BM_QUANTUM - 1) / BM_QUANTUM] / BM_CURSOR_BYTES;
 }
 
-/* The class whose slots a class borrows while it has no slab: the last of its four. Its size is a
+/* The class whose slots a class borrows while few are in use: the last of its four. Its size is a
  * multiple of every power of two that the class's own size is a multiple of. */
 static inline unsigned bm_lender_of_class(unsigned size_class)
 {

@@ -64,8 +64,23 @@ static unsigned bucket_for(struct bm_arena *arena, struct bm_tree *tree)
     return room < 0 ? BM_BUCKET_FULL : (unsigned)room;
 }
 
+/* By its own cursor, or by its lender's and then its own is empty: for all sizes of the class. */
+static void verify_served(struct bm_arena *arena, unsigned size_class)
+{
+    unsigned last = bm_size_classes[size_class].slot_bytes / BM_QUANTUM;
+    unsigned serving = arena->cursor_offsets[last] / BM_CURSOR_BYTES;
+    REQUIRE(serving == size_class || serving == bm_lender_of_class(size_class));
+    REQUIRE(serving == size_class || arena->cursors[size_class].word == &bm_no_slots);
+    for (unsigned quanta = last; bm_class_of_size(quanta * BM_QUANTUM) == size_class; quanta--) {
+        REQUIRE(arena->cursor_offsets[quanta] == serving * BM_CURSOR_BYTES);
+        if (quanta == 0)
+            return;
+    }
+}
+
 static void verify_lists(struct bm_arena *arena)
 {
+    size_t slabs = 0;
     for (unsigned size_class = 0; size_class < BM_SIZE_CLASSES; size_class++) {
         struct bm_slab *previous = NULL;
         for (struct bm_slab *slab = arena->listed[size_class]; slab != NULL; slab = slab->next) {
@@ -75,12 +90,15 @@ static void verify_lists(struct bm_arena *arena)
             REQUIRE(bm_tree_of(slab)->owner == arena);
             previous = slab;
         }
+        slabs += atomic_load_explicit(&arena->slabs_of_class[size_class], memory_order_relaxed);
         const struct bm_cursor *cursor = &arena->cursors[size_class];
         REQUIRE(cursor->word != NULL);
+        verify_served(arena, size_class);
         const struct bm_slab *current = bm_cursor_slab(cursor);
         REQUIRE(current == NULL || current->state == BM_SLAB_CURRENT);
         REQUIRE(current == NULL || current->size_class == size_class);
     }
+    REQUIRE(slabs <= arena->slabs_live); /* the others are page blocks */
 }
 
 static void verify_kept(struct bm_arena *arena)

@@ -134,7 +134,8 @@ void core_heap_trim(struct core_heap *heap, struct bm_arena *arena)
 
 void core_heap_stop_borrowing(struct bm_arena *arena)
 {
-    memset(arena->borrows, BM_BORROWS_MAX, sizeof arena->borrows);
+    for (unsigned size_class = 0; size_class < BM_SIZE_CLASSES; size_class++)
+        bm_arena_stop_borrowing(arena, size_class);
 }
 
 /* ---- blocks ---- */
@@ -160,10 +161,9 @@ void *core_heap_allocate_aligned(struct core_heap *heap, struct bm_arena *arena,
     void *block;
     *is_zero = false;
     if (alignment <= BM_QUANTUM && bytes <= BM_SMALL_MAX) {
-        unsigned size_class = bm_class_of_size(bytes);
-        if (bm_arena_take(&arena->cursors[size_class], &block))
+        if (bm_arena_take(bm_arena_cursor(arena, bytes), &block))
             return block;
-        return bm_arena_refill(arena, size_class);
+        return bm_arena_refill(arena, bm_class_of_size(bytes));
     }
     if (bytes <= BM_PAGE_BLOCK_MAX && alignment <= BM_PAGE_BLOCK_MAX)
         return bm_page_block_allocate(arena, bytes, alignment, is_zero);

@@ -172,24 +172,42 @@ TEST_WITHIN(arena, fills_slabs_before_it_makes_more)
     verify();
 }
 
-/* Four neighbouring classes share a slab until one of them has had BM_BORROWS_MAX blocks. */
-TEST_WITHIN(arena, lends_slots_to_the_first_blocks_of_a_class)
+/* Four neighbouring classes of small slots share the first word of slots. */
+TEST_WITHIN(arena, lends_small_slots_until_there_is_a_slab)
 {
-    void *blocks[BM_BORROWS_MAX + 3];
-    for (unsigned index = 0; index < BM_BORROWS_MAX; index++) {
-        blocks[index] = allocate(16);
+    void *blocks[68];
+    for (unsigned index = 0; index < 64; index++) {
+        blocks[index] = allocate(1 + index);
         expect(core_heap_bytes(&heap, blocks[index]) == 64);
     }
-    blocks[BM_BORROWS_MAX] = allocate(48);
-    expect(core_heap_bytes(&heap, blocks[BM_BORROWS_MAX]) == 64);
     expect(arena->slabs_live == 1);
-    blocks[BM_BORROWS_MAX + 1] = allocate(16);
-    expect(core_heap_bytes(&heap, blocks[BM_BORROWS_MAX + 1]) == 16);
-    blocks[BM_BORROWS_MAX + 2] = allocate(64);
-    expect(core_heap_bytes(&heap, blocks[BM_BORROWS_MAX + 2]) == 64);
-    expect(arena->slabs_live == 2);
-    for (unsigned index = 0; index < BM_BORROWS_MAX + 3; index++)
+    for (unsigned index = 64; index < 68; index++) {
+        blocks[index] = allocate(16 * (index - 63));
+        expect(core_heap_bytes(&heap, blocks[index]) == 16 * (index - 63));
+    }
+    expect(arena->slabs_live == 4);
+    for (unsigned index = 0; index < 68; index++)
         release(blocks[index]);
+    verify();
+}
+
+/* Larger ones share until there are so many that what they waste is more than a slab each. */
+TEST_WITHIN(arena, lends_slots_until_many_are_in_use)
+{
+    enum { count = 4000 };
+    static void *blocks[count];
+    unsigned lent = 0;
+    for (unsigned index = 0; index < count; index++) {
+        blocks[index] = allocate(1088);
+        lent += core_heap_bytes(&heap, blocks[index]) == 1280;
+    }
+    expect(lent >= 1024 && lent <= 3000);
+    expect(core_heap_bytes(&heap, blocks[count - 1]) == 1088);
+    expect(core_heap_bytes(&heap, blocks[0]) == 1280);
+    verify();
+    for (unsigned index = 0; index < count; index++)
+        release(blocks[index]);
+    verify();
 }
 
 TEST_WITHIN(arena, returns_null_without_memory_and_recovers)

@@ -180,6 +180,42 @@ Test(verify, finds_broken_buddy_trees)
     CHECK_ALL(corruptions);
 }
 
+/* ---- cursors' offsets ---- */
+
+static void serve_by_a_stranger(void)
+{
+    arena->cursor_offsets[64 / 16] = 9 * BM_CURSOR_BYTES;
+}
+
+static void serve_sizes_of_a_class_differently(void)
+{
+    arena->cursor_offsets[1040 / 16] = 0;
+}
+
+static void lend_to_a_class_with_a_slab(void)
+{
+    arena->cursors[bm_class_of_size(16)] = arena->cursors[bm_class_of_size(64)];
+}
+
+static void count_too_many_slabs(void)
+{
+    arena->slabs_of_class[0] += 100;
+}
+
+Test(verify, finds_broken_borrowing)
+{
+    static const struct corruption corruptions[] = {
+        {"serving == size_class || serving == bm_lender_of_class(size_class)", serve_by_a_stranger,
+         verify_arena},
+        {"arena->cursor_offsets[quanta] == serving * BM_CURSOR_BYTES",
+         serve_sizes_of_a_class_differently, verify_arena},
+        {"serving == size_class || arena->cursors[size_class].word == &bm_no_slots",
+         lend_to_a_class_with_a_slab, verify_arena},
+        {"slabs <= arena->slabs_live", count_too_many_slabs, verify_arena},
+    };
+    CHECK_ALL(corruptions);
+}
+
 /* ---- trees and slabs ---- */
 
 static void set_bit_past_the_slots(void)
@@ -362,7 +398,7 @@ static void have_a_slab_that_is_not_current(void)
 
 static void have_a_slab_of_another_class(void)
 {
-    arena->cursors[0] = arena->cursors[bm_class_of_size(64)];
+    arena->cursors[bm_class_of_size(256)] = arena->cursors[bm_class_of_size(64)];
 }
 
 static void keep_what_is_not_current(void)
