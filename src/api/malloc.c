@@ -7,6 +7,7 @@
 #include "api/block.h"
 #include "api/export.h"
 #include "api/options.h"
+#include "api/system_memory.h"
 #include "api/thread_arena.h"
 #include "core/huge.h"
 #include "core/page_block.h"
@@ -86,7 +87,9 @@ static BM_SLOW void *calloc_slow(size_t size)
         block = bm_block_allocate(size, &is_zero);
     if (bm_unlikely(block == NULL))
         return no_memory();
-    return is_zero ? block : memset(block, 0, size);
+    if (!is_zero)
+        bm_system_zero(block, size);
+    return block;
 }
 
 BM_PUBLIC void *buddymalloc_calloc(size_t count, size_t size)

@@ -2,7 +2,10 @@
 
 #include "api/process.h"
 #include "backend/backend.h"
+#include "base/bits.h"
 #include "base/clock.h"
+
+#include <string.h>
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static atomic_bool is_ready;
@@ -148,6 +151,35 @@ void *bm_system_resize_huge(struct bm_huge *huge, size_t bytes)
     void *block = huge == NULL ? NULL : huge->user;
     bm_system_unlock();
     return block;
+}
+
+/* ---- zero ---- */
+
+/* Whether less than half of a range has pages, and is worth asking. */
+static bool is_sparse(struct bm_backend *backend, char *address, size_t bytes)
+{
+    enum { worth_asking = 128 * 1024 };
+    return bytes >= worth_asking && backend->resident != NULL &&
+           backend->resident(backend, address, bytes) < bytes / 2;
+}
+
+void bm_system_zero(void *block, size_t bytes)
+{
+    struct bm_backend *backend = regions.backend;
+    char *start = block;
+    char *end = start + bytes;
+    char *first_page = (char *)bm_round_up((uintptr_t)start, backend->page_bytes);
+    char *last_page = (char *)bm_round_down((uintptr_t)end, backend->page_bytes);
+    if (first_page < last_page) {
+        size_t inner_bytes = (size_t)(last_page - first_page);
+        if (is_sparse(backend, first_page, inner_bytes) &&
+            backend->purge(backend, first_page, inner_bytes)) {
+            memset(start, 0, (size_t)(first_page - start));
+            memset(last_page, 0, (size_t)(end - last_page));
+            return;
+        }
+    }
+    memset(block, 0, bytes);
 }
 
 /* ---- giving back ---- */

@@ -5,8 +5,8 @@
  * the system take the contents of free parts back (purge), and may return the addresses
  * (release). Nothing else in buddymalloc talks to the system about memory.
  *
- * Every call is made with the system-memory lock held, except purge, which may run under an
- * arena's gate alone and so must touch no state of the backend. A call that fails changes
+ * Every call is made with the system-memory lock held, except purge and resident, which may run
+ * under an arena's gate or no lock and so must touch no state of the backend. A call that fails changes
  * nothing. No call allocates, sets errno for its caller, or prints.
  */
 #ifndef BM_BACKEND_BACKEND_H
@@ -48,6 +48,11 @@ struct bm_backend {
      * be; contents move along, new bytes are committed and read as zero. NULL: unchanged. */
     void *(*remap)(struct bm_backend *backend, void *address, size_t old_bytes, size_t new_bytes,
                    size_t alignment);
+
+    /* Optional (NULL: not known): bytes of a committed, page-aligned range that have pages of the
+     * system; the others read as zero and cost a page fault each to touch. As purge, it may run at
+     * any time. */
+    size_t (*resident)(struct bm_backend *backend, void *address, size_t bytes);
 
     /* Optional (NULL: not supported): asks for huge pages under a reserved range. A wish. */
     void (*advise_huge)(struct bm_backend *backend, void *address, size_t bytes);

@@ -12,6 +12,7 @@
 #include "backend/backend.h"
 
 #include "backend/reserve_limit.h"
+#include "backend/resident.h"
 #include "base/attributes.h"
 
 #include <errno.h>
@@ -96,6 +97,11 @@ static bool mmap_purge(struct bm_backend *backend, void *address, size_t bytes)
     return is_done;
 }
 
+static size_t mmap_resident(struct bm_backend *backend, void *address, size_t bytes)
+{
+    return bm_resident_bytes(address, bytes, backend->page_bytes);
+}
+
 static bool mmap_release(struct bm_backend *backend, void *address, size_t bytes)
 {
     (void)backend;
@@ -174,6 +180,7 @@ struct bm_backend *bm_backend_default(void)
         .commit = mmap_commit,
         .purge = mmap_purge,
         .release = mmap_release,
+        .resident = mmap_resident,
         .remap = mmap_remap,
         .advise_huge = mmap_advise_huge,
     };

@@ -25,6 +25,7 @@
 #include "backend/backend.h"
 
 #include "backend/reserve_limit.h"
+#include "backend/resident.h"
 #include "base/attributes.h"
 #include "base/bits.h"
 
@@ -168,6 +169,11 @@ static bool sbrk_purge(struct bm_backend *backend, void *address, size_t bytes)
     return is_done;
 }
 
+static size_t sbrk_resident(struct bm_backend *backend, void *address, size_t bytes)
+{
+    return bm_resident_bytes(address, bytes, backend->page_bytes);
+}
+
 static bool release_top(struct sbrk_backend *segment, uintptr_t start)
 {
     struct seam below = {start, start, start};
@@ -219,6 +225,7 @@ struct bm_backend *bm_backend_default(void)
             .commit = sbrk_commit,
             .purge = sbrk_purge,
             .release = sbrk_release,
+            .resident = sbrk_resident,
             .remap = NULL,
             .advise_huge = sbrk_advise_huge,
         },

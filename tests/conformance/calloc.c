@@ -98,9 +98,8 @@ Test(calloc, block_is_zero_beside_shrunk_realloc)
 
 Test(calloc, zero_members_give_unique_blocks)
 {
-    void *blocks[] = {buddymalloc_calloc(0, 0), buddymalloc_calloc(0, 8),
-                      buddymalloc_calloc(8, 0), buddymalloc_calloc(SIZE_MAX, 0),
-                      buddymalloc_calloc(0, SIZE_MAX)};
+    void *blocks[] = {buddymalloc_calloc(0, 0), buddymalloc_calloc(0, 8), buddymalloc_calloc(8, 0),
+                      buddymalloc_calloc(SIZE_MAX, 0), buddymalloc_calloc(0, SIZE_MAX)};
     enum { count = sizeof blocks / sizeof *blocks };
 
     for (size_t i = 0; i < count; i++) {
@@ -157,4 +156,41 @@ Test(calloc, large_fresh_block_is_not_touched)
     cr_assert_leq(resident_bytes(), resident_before + 16 * MIB);
     cr_assert_eq(block[100 * MIB], 0);
     buddymalloc_free(block);
+}
+
+/* Memory that was used before is cleared without touching what the last user did not. */
+Test(calloc, large_block_in_sparse_memory_is_not_touched)
+{
+    enum { rounds = 20 };
+    (void)buddymalloc_mallopt(M_PERTURB, 0);
+    size_t resident_before = resident_bytes();
+    for (size_t round = 0; round < rounds; round++) {
+        size_t size = 12 * MIB + round * 12345;
+        char *block = buddymalloc_calloc(1, size);
+        cr_assert_not_null(block);
+        for (size_t at = 0; at < size; at += 64 * KIB) {
+            cr_assert_eq(block[at], 0, "round %zu, byte %zu", round, at);
+            block[at] = 1;
+        }
+        cr_assert_eq(block[size - 1], 0);
+        block[size - 1] = 1;
+        buddymalloc_free(block);
+    }
+    cr_assert_leq(resident_bytes(), resident_before + 4 * MIB);
+}
+
+/* The edges of the range, which share pages with others. */
+Test(calloc, odd_sizes_of_used_memory_are_zero_to_the_last_byte)
+{
+    for (size_t size = 128 * KIB - 2; size < 3 * MIB; size = size * 5 / 4 + 1) {
+        char *block = buddymalloc_malloc(size + 64);
+        cr_assert_not_null(block);
+        for (size_t at = 0; at < size; at += 16 * KIB)
+            block[at] = 1;
+        block[size - 1] = 1;
+        buddymalloc_free(block);
+        block = buddymalloc_calloc(1, size);
+        cr_assert(has_only(block, size, 0), "%zu bytes", size);
+        buddymalloc_free(block);
+    }
 }

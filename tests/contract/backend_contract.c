@@ -18,8 +18,7 @@ static void *reserve(size_t bytes, size_t alignment)
     struct bm_backend *backend = contract_backend();
     void *address = backend->reserve(backend, bytes, alignment);
     cr_assert_not_null(address, "reserve(%zu, %zu)", bytes, alignment);
-    cr_assert_eq((uintptr_t)address % alignment, 0, "%p is no multiple of %zu", address,
-                 alignment);
+    cr_assert_eq((uintptr_t)address % alignment, 0, "%p is no multiple of %zu", address, alignment);
     return address;
 }
 
@@ -130,6 +129,28 @@ Test(contract, purged_memory_reads_zero_and_stays_usable)
         cr_assert(probe_is_filled(address + 3 * page_bytes, page_bytes, 0xa5));
     }
     release(address, 4 * page_bytes);
+}
+
+/* More pages than one question to the system is about. */
+Test(contract, knows_what_is_resident)
+{
+    struct bm_backend *backend = contract_backend();
+    if (backend->resident == NULL)
+        cr_skip("the backend does not know");
+    size_t page_bytes = backend->page_bytes;
+    size_t pages = 2500;
+    unsigned char *address = reserve_committed(pages * page_bytes);
+    cr_assert(backend->purge(backend, address, pages * page_bytes));
+    cr_assert_eq(backend->resident(backend, address, pages * page_bytes), 0);
+    size_t touched = 0;
+    for (size_t page = 0; page < pages; page += 7, touched++)
+        address[page * page_bytes] = 1;
+    cr_assert_eq(backend->resident(backend, address, pages * page_bytes), touched * page_bytes);
+    cr_assert_eq(backend->resident(backend, address, page_bytes), page_bytes);
+    errno = 4711;
+    cr_assert_eq(backend->resident(backend, address + page_bytes, page_bytes), 0);
+    cr_assert_eq(errno, 4711);
+    release(address, pages * page_bytes);
 }
 
 Test(contract, locked_pages_are_not_purged)
@@ -367,8 +388,7 @@ Test(contract, failed_remap_changes_nothing)
     memset(address, 0x66, 4 * page_bytes);
     size_t vma_count = probe_vma_count();
     errno = 4711;
-    void *moved =
-        backend->remap(backend, address, 4 * page_bytes, SIZE_MAX / 2 + 1, page_bytes);
+    void *moved = backend->remap(backend, address, 4 * page_bytes, SIZE_MAX / 2 + 1, page_bytes);
     int found_errno = errno;
     cr_assert_null(moved);
     cr_assert_eq(found_errno, 4711);
