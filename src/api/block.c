@@ -200,6 +200,28 @@ static void free_huge(struct bm_huge *huge, void *block)
         bm_system_release_huge(unwanted);
 }
 
+static void free_remote(struct bm_tree *tree, void *block)
+{
+    if (bm_unlikely(bm_remote_free(tree, block)))
+        bm_arenas_sweep();
+}
+
+/* Where the one thing to do with a block checks all there is to check. False: look it up first. */
+static bool free_without_lookup(struct bm_chunk *chunk, void *block)
+{
+    struct bm_tree *tree = (struct bm_tree *)chunk;
+    /* What has to be filled must be found live before. */
+    if (bm_unlikely(bm_options.perturb != 0))
+        return false;
+    if (chunk->kind == BM_CHUNK_HUGE)
+        free_huge((struct bm_huge *)chunk, block);
+    else if (tree->owner != bm_thread.arena)
+        free_remote(tree, block);
+    else
+        return false;
+    return true;
+}
+
 void bm_block_free(void *block)
 {
     struct place place;
@@ -207,12 +229,8 @@ void bm_block_free(void *block)
     if (bm_unlikely(!bm_system_has(chunk)))
         report_misuse(block, "free");
     bm_thread_tick();
-    /* Marking a huge block free checks all there is to check; but what has to be filled must be
-     * found live before. */
-    if (chunk->kind == BM_CHUNK_HUGE && bm_options.perturb == 0) {
-        free_huge((struct bm_huge *)chunk, block);
+    if (free_without_lookup(chunk, block))
         return;
-    }
     if (bm_unlikely(!find_in(chunk, block, &place)))
         report_misuse(block, "free");
     if (bm_unlikely(bm_options.perturb != 0))
@@ -221,8 +239,8 @@ void bm_block_free(void *block)
         free_huge(place.huge, block);
     else if (place.tree->owner == bm_thread.arena)
         bm_arena_free_slow(bm_thread.arena, place.tree, place.slab, place.slot);
-    else if (bm_unlikely(bm_remote_free(place.tree, block)))
-        bm_arenas_sweep();
+    else
+        free_remote(place.tree, block);
 }
 
 /* ---- resize ---- */
