@@ -3,10 +3,10 @@
 #include "base/message.h"
 
 enum {
-    /* Free chunks that may lie dirty at any moment: this many, and one for each in use; where
-     * address space is limited, for each eight in use. */
+    /* Free chunks that may lie dirty at any moment: this many, and as many as were in use at the
+     * height of this interval and the last; where address space is limited, an eighth of those that
+     * are in use. */
     DIRTY_CHUNKS_MIN = 8,
-    DIRTY_CHUNKS_SHARE = 1,
     DIRTY_CHUNKS_SHARE_LIMITED = 8,
     /* How fast those go that are not needed: see bm_regions_decay. */
     DECAY_INTERVAL_MS = BM_PURGE_DELAY_MS / 2,
@@ -79,6 +79,8 @@ static bool take_run(struct bm_regions *regions, struct bm_region *region, unsig
             set_dirty(region, chunk, false);
         }
     regions->used_chunks += chunks;
+    if (regions->most_used_chunks < regions->used_chunks)
+        regions->most_used_chunks = regions->used_chunks;
     return was_clean;
 }
 
@@ -268,6 +270,8 @@ static void begin_interval(struct bm_regions *regions, uint64_t now_ms)
     note_least_dirty(regions);
     regions->unneeded_chunks = regions->least_dirty_chunks;
     regions->least_dirty_chunks = regions->dirty_chunks;
+    regions->most_used_before = regions->most_used_chunks;
+    regions->most_used_chunks = regions->used_chunks;
     regions->interval_end_ms = now_ms + DECAY_INTERVAL_MS;
 }
 
@@ -374,6 +378,21 @@ size_t bm_regions_give_back(struct bm_regions *regions)
     return bytes;
 }
 
+static size_t dirty_bound(const struct bm_regions *regions)
+{
+    size_t most = regions->most_used_chunks;
+    return DIRTY_CHUNKS_MIN + (most > regions->most_used_before ? most : regions->most_used_before);
+}
+
+static void keep_within_limit(struct bm_regions *regions)
+{
+    size_t bound = DIRTY_CHUNKS_MIN + regions->used_chunks / DIRTY_CHUNKS_SHARE_LIMITED;
+    if (regions->dirty_chunks <= bound)
+        return;
+    (void)bm_regions_purge(regions, bound / 2);
+    (void)bm_regions_give_back(regions);
+}
+
 void bm_regions_release(struct bm_regions *regions, void *address, size_t chunks)
 {
     struct bm_region *region = region_of(regions, address);
@@ -385,14 +404,8 @@ void bm_regions_release(struct bm_regions *regions, void *address, size_t chunks
     bm_buddy_tree_release(&region->tree, first, (unsigned)chunks);
     regions->dirty_chunks += chunks;
     regions->used_chunks -= chunks;
-    size_t share = is_limited(regions) ? DIRTY_CHUNKS_SHARE_LIMITED : DIRTY_CHUNKS_SHARE;
-    size_t bound = DIRTY_CHUNKS_MIN + regions->used_chunks / share;
-    if (regions->dirty_chunks <= bound)
-        return;
-    if (!is_limited(regions)) {
-        (void)bm_regions_purge(regions, bound);
-        return;
-    }
-    (void)bm_regions_purge(regions, bound / 2);
-    (void)bm_regions_give_back(regions);
+    if (is_limited(regions))
+        keep_within_limit(regions);
+    else
+        (void)bm_regions_purge(regions, dirty_bound(regions));
 }

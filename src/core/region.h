@@ -8,9 +8,9 @@
  *
  * Chunks are committed from the region's start on, up to a frontier that only rises: a region
  * is two mappings at most, the committed part and the rest, however the heap is used. Chunks
- * that come back stay committed. They are kept dirty, ready for the next request, up to a
- * bound; the rest is purged, and where address space is limited, given back. Of those that are
- * kept, as many as were never needed for half the purge delay go, a few at a time.
+ * that come back stay committed. They are kept dirty, ready for the next request, up to
+ * what was in use lately; the rest is purged, and where address space is limited, given back. Of
+ * those that are kept, as many as were never needed for half the purge delay go, a few at a time.
  *
  * Invariants (bm_regions_verify):
  *   1. a chunk in use lies below the frontier;
@@ -53,6 +53,8 @@ struct bm_regions {
      * those that the last one did not need; the times when they end and it goes on. */
     size_t least_dirty_chunks;
     size_t unneeded_chunks;
+    size_t most_used_chunks; /* at any moment of this interval */
+    size_t most_used_before; /* of the one before */
     uint64_t interval_end_ms;
     uint64_t next_step_ms;
     struct bm_region region[BM_REGIONS_MAX];
