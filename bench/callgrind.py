@@ -1,10 +1,11 @@
-"""callgrind: instruction counts of single calls of malloc and free.
+"""callgrind: instruction counts of single calls of malloc and its like, and of the buddy tree.
 
-The program hit_path sends every call through measured_malloc or measured_free, and callgrind
-writes its counters after each return from these two. What such a dump says about the call inside
-(its inclusive cost) is the exact number of instructions of that one call, whatever the allocator
-calls its functions. So the calls that hit can be told from those that refill: in the list of all
-calls the hit path is the most common count, the mean is what a call costs with all refills.
+The programs hit_path and tree_calls send every call of a function through measured_FUNCTION, and
+callgrind writes its counters after each return from there. What such a dump says about the call
+inside (its inclusive cost) is the exact number of instructions of that one call, whatever the
+allocator calls its functions. So the calls that hit can be told from those that refill: in the
+list of all calls the hit path is the most common count, the mean is what a call costs with all
+refills.
 """
 
 import os
@@ -16,7 +17,17 @@ from statistics import mean
 
 from allocators import clean_environment
 
-MEASURED = {"measured_malloc": "malloc", "measured_free": "free"}
+PREFIX = "measured_"
+
+# What hit_path measures in each mode. In `malloc` nothing is freed.
+MEASURED = {"pairs": ("malloc", "free"), "phases": ("malloc", "free"), "malloc": ("malloc",),
+            "calloc": ("calloc",), "stay": ("realloc",), "move": ("realloc",)}
+TREE_PATTERNS = ("split", "fit")
+TREE_ORDERS = range(11)  # a tree of 1024 leaves
+
+# The C library has a memset and a memcpy for each kind of processor. Without this, a calloc or a
+# realloc would count as many instructions as the machine's kind takes.
+SAME_EVERYWHERE = {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-ERMS"}
 
 
 class CallgrindError(Exception):
@@ -69,39 +80,56 @@ def parse_profile(lines):
             if current is not None:
                 yield current, int(line.split()[1])
         elif line.startswith("fn="):
-            current = MEASURED.get(line[3:].strip())
+            name = line[3:].strip()
+            current = name.removeprefix(PREFIX) if name.startswith(PREFIX) else None
         elif line.startswith("calls="):
             if current is not None and not re.match(r"calls=1\b", line):
                 raise CallgrindError(f"more than one call in a dump: {line.strip()}")
             is_cost_of_call = True
 
 
-def count_calls(hit_path, library, pattern, size, count):
-    """Runs hit_path under callgrind; returns {"malloc": CallCounts, "free": CallCounts}.
+def count_calls(command, library):
+    """Runs a program under callgrind; returns {function: [instructions of every call]}.
 
-    `library` is the path to preload, None for glibc's malloc; `pattern` is hit_path's mode.
+    `library` is the path to preload, None for glibc's malloc.
     """
-    environment = clean_environment(library)
+    environment = {**clean_environment(library), **SAME_EVERYWHERE}
     environment["LD_BIND_NOW"] = "1"  # else the first call would count the dynamic linker's work
     with tempfile.TemporaryDirectory(prefix="buddymalloc-callgrind-") as directory:
         profile = os.path.join(directory, "profile")
         command = ["valgrind", "--tool=callgrind", "--quiet", "--combine-dumps=yes",
                    "--compress-strings=no", "--compress-pos=no",
-                   f"--callgrind-out-file={profile}",
-                   *(f"--dump-after={name}" for name in MEASURED),
-                   str(hit_path), pattern, str(size), str(count)]
+                   f"--callgrind-out-file={profile}", f"--dump-after={PREFIX}*",
+                   *map(str, command)]
         result = subprocess.run(command, env=environment, capture_output=True, text=True,
                                 timeout=300, check=False)
         if result.returncode != 0:
             raise CallgrindError(f"{' '.join(command)}: status {result.returncode}: "
                                  f"{result.stderr.strip()[-400:]}")
-        calls = {"malloc": [], "free": []}
+        calls = {}
         with open(profile, encoding="utf-8") as lines:
             for function, instructions in parse_profile(lines):
-                calls[function].append(instructions)
-    expected = {"malloc": count, "free": 0 if pattern == "malloc" else count}
-    for function, counts in calls.items():
-        if len(counts) != expected[function]:
-            raise CallgrindError(f"{len(counts)} calls of {function} in the profile, "
-                                 f"{expected[function]} made")
-    return {function: CallCounts(counts) for function, counts in calls.items() if counts}
+                calls.setdefault(function, []).append(instructions)
+    return calls
+
+
+def require_counts(calls, functions, count):
+    """Raises CallgrindError unless exactly these functions were called, as often as they were."""
+    found = {function: len(counts) for function, counts in calls.items()}
+    if found != {function: count for function in functions}:
+        raise CallgrindError(f"{found} calls in the profile, {count} made of each of "
+                             f"{', '.join(functions)}")
+
+
+def count_hit_path(hit_path, library, mode, size, count):
+    """{function: CallCounts} of the program hit_path in one of its modes; see MEASURED."""
+    calls = count_calls([hit_path, mode, size, count], library)
+    require_counts(calls, MEASURED[mode], count)
+    return {function: CallCounts(counts) for function, counts in calls.items()}
+
+
+def count_tree_calls(tree_calls, pattern):
+    """{"allocate": [instructions by order], "release": the same} of the program tree_calls."""
+    calls = count_calls([tree_calls, pattern], None)
+    require_counts(calls, ("allocate", "release"), len(TREE_ORDERS))
+    return calls

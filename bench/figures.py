@@ -109,8 +109,9 @@ def measure_hit_path(bench):
             bench.progress(f"hit path, {size} bytes, {allocator.name}")
             try:
                 counted[allocator.name] = {
-                    pattern: callgrind.count_calls(bench.program("hit_path"), allocator.library,
-                                                   pattern, size, CALLS_COUNTED)
+                    pattern: callgrind.count_hit_path(bench.program("hit_path"),
+                                                      allocator.library, pattern, size,
+                                                      CALLS_COUNTED)
                     for pattern in PATTERNS}
             except callgrind.CallgrindError as error:
                 failures.append(f"{allocator.name}: {error}")

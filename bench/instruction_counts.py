@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""instruction_counts: fails when a path of malloc or free takes more instructions than it did.
+r"""instruction_counts: fails when a path of the allocator takes more instructions than it did.
 
-golden.txt holds, for each size, what callgrind counted when it was last updated: the hit path of
-malloc and free, and the mean over 512 allocations followed by 512 frees, which has every refill in
-it. A count that rises by more than 1 % fails; one that falls by as much is reported, so that the
-golden file can follow. It changes only in a commit that says why:
+golden.txt holds what callgrind counted when it was last updated; its first lines say which counts
+there are. A count that rises by more than 1 % fails; one that falls by as much is reported, so
+that the golden file can follow. It changes only in a commit that says why:
 
-    bench/instruction_counts.py --hit-path … --library … --compiler … --update
+    bench/instruction_counts.py --hit-path … --tree-calls … --library … \
+        --compiler … --update
 
 Exit status: 0 no count has risen, 1 some have, 77 nothing can be said here (the reason is printed).
 """
@@ -19,22 +19,54 @@ from pathlib import Path
 import callgrind
 
 SIZES = (16, 32, 48, 64, 100, 128, 256, 512, 1024)
+REALLOC_SIZES = (64, 1024)
 CALLS_COUNTED = 512
 RISE_MAX = 0.01
 SKIPPED = 77
 GOLDEN = Path(__file__).resolve().parent / "golden.txt"
 
 
-def measure(hit_path, library):
-    """{name: instructions} of everything the golden file holds."""
+def measure_slots(hit_path, library):
+    """malloc and free of each size: the hit path, the mean, and what the slow calls add."""
     counts = {}
     for size in SIZES:
-        pairs = callgrind.count_calls(hit_path, library, "pairs", size, CALLS_COUNTED)
-        phases = callgrind.count_calls(hit_path, library, "phases", size, CALLS_COUNTED)
-        for function in ("malloc", "free"):
-            counts[f"{function}_hit_{size}"] = float(pairs[function].hit)
-            counts[f"{function}_mean_{size}"] = round(phases[function].mean, 2)
+        pairs = callgrind.count_hit_path(hit_path, library, "pairs", size, CALLS_COUNTED)
+        phases = callgrind.count_hit_path(hit_path, library, "phases", size, CALLS_COUNTED)
+        for function, slow in (("malloc", "refill"), ("free", "flush")):
+            hit, mean = pairs[function].hit, phases[function].mean
+            counts[f"{function}_hit_{size}"] = float(hit)
+            counts[f"{function}_mean_{size}"] = round(mean, 2)
+            counts[f"{slow}_per_slot_{size}"] = round(mean - hit, 2)
     return counts
+
+
+def measure_others(hit_path, library):
+    """The hit paths of calloc and realloc."""
+    cases = [("calloc", "calloc_hit", SIZES), ("stay", "realloc_stay_hit", REALLOC_SIZES),
+             ("move", "realloc_move_hit", REALLOC_SIZES)]
+    counts = {}
+    for mode, name, sizes in cases:
+        for size in sizes:
+            calls = callgrind.count_hit_path(hit_path, library, mode, size, CALLS_COUNTED)
+            counts[f"{name}_{size}"] = float(calls[mode if mode == "calloc" else "realloc"].hit)
+    return counts
+
+
+def measure_tree(tree_calls):
+    """The buddy tree's calls, by order."""
+    counts = {}
+    for pattern in callgrind.TREE_PATTERNS:
+        for function, by_order in callgrind.count_tree_calls(tree_calls, pattern).items():
+            for order, instructions in zip(callgrind.TREE_ORDERS, by_order):
+                counts[f"tree_{function}_{pattern}_{order}"] = float(instructions)
+    return counts
+
+
+def measure(arguments):
+    """{name: instructions} of everything the golden file holds."""
+    return {**measure_slots(arguments.hit_path, arguments.library),
+            **measure_others(arguments.hit_path, arguments.library),
+            **measure_tree(arguments.tree_calls)}
 
 
 def read_golden(path):
@@ -54,8 +86,14 @@ def read_golden(path):
 
 def write_golden(path, compiler, counts):
     lines = ["# Instructions as callgrind counts them; see instruction_counts.py.",
-             "# hit: the most common count of malloc, free, malloc, free, ...",
-             f"# mean: over {CALLS_COUNTED} mallocs, then {CALLS_COUNTED} frees, refills and all.",
+             "# malloc_hit, free_hit: the most common count of malloc, free, malloc, free, ...",
+             f"# malloc_mean, free_mean: over {CALLS_COUNTED} mallocs, then {CALLS_COUNTED} frees, "
+             "refills and all.",
+             "# refill_per_slot, flush_per_slot: the mean minus the hit, of malloc and of free.",
+             "# calloc_hit: its clearing included. realloc_stay_hit: to the size the block has.",
+             "# realloc_move_hit: to twice the size, the copy and the free included.",
+             "# tree_allocate, tree_release: the buddy tree's, by order. split: from one free",
+             "# block of order 10, and back to it. fit: the last block, nothing to split or merge.",
              f"compiler {compiler}"]
     lines += [f"{name} {count:g}" for name, count in counts.items()]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -71,10 +109,11 @@ def compare(golden, counts):
             failures += 1
             continue
         before, now = golden[name], counts[name]
-        if now > before * (1 + RISE_MAX):
+        rise_max = RISE_MAX * abs(before)
+        if now > before + rise_max:
             print(f"{name}: {before:g} -> {now:g} instructions: risen")
             failures += 1
-        elif now < before * (1 - RISE_MAX):
+        elif now < before - rise_max:
             print(f"{name}: {before:g} -> {now:g} instructions: fallen; update golden.txt")
     return failures
 
@@ -82,6 +121,7 @@ def compare(golden, counts):
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--hit-path", type=Path, required=True, help="the program hit_path")
+    parser.add_argument("--tree-calls", type=Path, required=True, help="the program tree_calls")
     parser.add_argument("--library", type=Path, required=True, help="the library to preload")
     parser.add_argument("--golden", type=Path, default=GOLDEN, help="the golden file")
     parser.add_argument("--compiler", required=True, help="what built the library: 'gcc 12'")
@@ -102,8 +142,7 @@ def main():
     if shutil.which("valgrind") is None:
         return skip("valgrind is missing")
     if arguments.update:
-        write_golden(arguments.golden, arguments.compiler,
-                     measure(arguments.hit_path, arguments.library))
+        write_golden(arguments.golden, arguments.compiler, measure(arguments))
         return 0
     if not arguments.golden.exists():
         print(f"no {arguments.golden}: write it with --update")
@@ -111,7 +150,7 @@ def main():
     compiler, golden = read_golden(arguments.golden)
     if compiler != arguments.compiler:
         return skip(f"the golden file is for {compiler}, this is {arguments.compiler}")
-    return 1 if compare(golden, measure(arguments.hit_path, arguments.library)) else 0
+    return 1 if compare(golden, measure(arguments)) else 0
 
 
 if __name__ == "__main__":

@@ -1,16 +1,21 @@
 /*
- * hit_path: malloc and free of one size, to be counted by callgrind call by call.
+ * hit_path: calls of one size, to be counted by callgrind call by call.
  *
  *     hit_path pairs  SIZE COUNT    malloc, free, malloc, free, …
  *     hit_path phases SIZE COUNT    COUNT times malloc, then COUNT times free, oldest first
  *     hit_path malloc SIZE COUNT    COUNT times malloc, nothing is freed
+ *     hit_path calloc SIZE COUNT    calloc, free, calloc, free, …; only calloc is measured
+ *     hit_path stay   SIZE COUNT    COUNT times realloc of one block to the size it has
+ *     hit_path move   SIZE COUNT    malloc, realloc to twice the size, free, malloc, …; only
+ *                                   realloc is measured
  *
- * Every measured call goes through measured_malloc or measured_free, so that a profile shows the
+ * Every measured call goes through measured_malloc or its like, so that a profile shows the
  * inclusive cost of each call whatever the allocator's symbols are called (bench/callgrind.py).
  * The same work is done once before, unmeasured: what remains is the steady state.
  */
 #include "support.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +25,8 @@ static void *blocks[blocks_max];
 
 void *measured_malloc(size_t size);
 void measured_free(void *block);
+void *measured_calloc(size_t count, size_t size);
+void *measured_realloc(void *block, size_t size);
 
 /* The empty asm statements keep the calls from becoming jumps. */
 __attribute__((noinline)) void *measured_malloc(size_t size)
@@ -35,8 +42,24 @@ __attribute__((noinline)) void measured_free(void *block)
     __asm__ volatile("" ::: "memory");
 }
 
+__attribute__((noinline)) void *measured_calloc(size_t count, size_t size)
+{
+    void *block = calloc(count, size);
+    __asm__ volatile("" ::: "memory");
+    return block;
+}
+
+__attribute__((noinline)) void *measured_realloc(void *block, size_t size)
+{
+    void *resized = realloc(block, size);
+    __asm__ volatile("" ::: "memory");
+    return resized;
+}
+
 typedef void *allocate_function(size_t size);
 typedef void release_function(void *block);
+typedef void *allocate_zeroed_function(size_t count, size_t size);
+typedef void *resize_function(void *block, size_t size);
 
 static void run_pairs(size_t size, size_t count, allocate_function *allocate,
                       release_function *release)
@@ -54,10 +77,39 @@ static void run_phases(size_t size, size_t count, allocate_function *allocate,
         release(blocks[i]);
 }
 
+static void run_calloc(size_t size, size_t count, allocate_zeroed_function *allocate)
+{
+    for (size_t i = 0; i < count; i++)
+        free(allocate(1, size));
+}
+
+static void run_stay(size_t size, size_t count, resize_function *resize)
+{
+    void *block = bench_malloc(size);
+    for (size_t i = 0; i < count; i++) {
+        void *resized = resize(block, size);
+        if (resized != block)
+            bench_fail("hit_path: realloc moved a block");
+    }
+    free(block);
+}
+
+static void run_move(size_t size, size_t count, resize_function *resize)
+{
+    for (size_t i = 0; i < count; i++) {
+        void *block = bench_malloc(size);
+        uintptr_t before = (uintptr_t)block;
+        block = resize(block, 2 * size);
+        if ((uintptr_t)block == before)
+            bench_fail("hit_path: realloc moved no block");
+        free(block);
+    }
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 4)
-        bench_fail("usage: hit_path pairs|phases|malloc SIZE COUNT");
+        bench_fail("usage: hit_path pairs|phases|malloc|calloc|stay|move SIZE COUNT");
     size_t size = bench_parse_count(argv[2], "hit_path: SIZE must be a positive number");
     size_t count = bench_parse_count(argv[3], "hit_path: COUNT must be a positive number");
     if (count > blocks_max)
@@ -73,8 +125,17 @@ int main(int argc, char **argv)
         run_phases(size, count, malloc, free);
         for (size_t i = 0; i < count; i++)
             blocks[i] = measured_malloc(size);
+    } else if (strcmp(argv[1], "calloc") == 0) {
+        run_calloc(size, count, calloc);
+        run_calloc(size, count, measured_calloc);
+    } else if (strcmp(argv[1], "stay") == 0) {
+        run_stay(size, count, realloc);
+        run_stay(size, count, measured_realloc);
+    } else if (strcmp(argv[1], "move") == 0) {
+        run_move(size, count, realloc);
+        run_move(size, count, measured_realloc);
     } else {
-        bench_fail("hit_path: the mode is pairs, phases or malloc");
+        bench_fail("hit_path: the mode is pairs, phases, malloc, calloc, stay or move");
     }
     return 0;
 }
