@@ -17,7 +17,7 @@
 enum { mean_bytes = 440 };
 
 struct worker {
-    uint64_t random;
+    _Alignas(64) uint64_t random; /* each has cache lines of its own */
     size_t object_count;
     size_t steps;
     uint64_t allocated_bytes;
