@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 import plots
 import report
+import scaling
 from allocators import (OURS, REFERENCE, Allocator, AllocatorError, add_options,
                         choose_allocators, find_library)
 from launch import RunError, interleaved, launch
@@ -129,6 +130,9 @@ def parse_arguments():
                         "repeated")
     parser.add_argument("--allocators", metavar="A,B", help="some of the allocators, by name")
     parser.add_argument("--rounds", type=int, default=5, help="runs of each (5)")
+    parser.add_argument("--scaling", action="store_true",
+                        help="measure how cost grows with live set, threads and order instead; "
+                        f"its groups are {', '.join(scaling.GROUPS)}")
     parser.add_argument("--list", action="store_true", help="list the workloads and end")
     parser.add_argument("--output", type=Path, help="the directory for the report (BUILD)")
     arguments = parser.parse_args()
@@ -137,10 +141,20 @@ def parse_arguments():
     return parser, arguments
 
 
+def is_tree_wanted(arguments):
+    return arguments.scaling and (not arguments.only or scaling.TREE in arguments.only)
+
+
 def choose_workloads(parser, arguments):
-    workloads = own_workloads((arguments.build / "bench").resolve())
-    workloads += real_programs((arguments.build / "inputs").resolve())
+    programs = (arguments.build / "bench").resolve()
+    if arguments.scaling:
+        workloads = scaling.scaling_workloads(programs)
+    else:
+        workloads = own_workloads(programs)
+        workloads += real_programs((arguments.build / "inputs").resolve())
     for name in arguments.only or []:
+        if is_tree_wanted(arguments) and name == scaling.TREE:
+            continue
         if not any(name in (one.name, one.group) for one in workloads):
             parser.error(f"there is no workload '{name}'; --list shows them")
     return [one for one in workloads
@@ -163,6 +177,36 @@ def choose_named(parser, arguments):
     return [one for one in allocators if one.name in names]
 
 
+def write_json(path, measured):
+    path.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
+
+
+def write_comparison(_, measured, output):
+    """Writes report.json, report.md and the plots; returns what failed."""
+    write_json(output / "report.json", measured)
+    comparison = report.Comparison(measured, OURS)
+    plots.write_all(comparison, output)
+    (output / "report.md").write_text(report.as_markdown(comparison), encoding="utf-8")
+    print(report.summary(comparison))
+    print(f"{output / 'report.md'}")
+    return comparison.failures
+
+
+def write_scaling(arguments, measured, output):
+    """Writes scaling.json, scaling.md and the plots; returns what failed."""
+    measured["tree"] = {"failure": None, "patterns": {}}
+    if is_tree_wanted(arguments):
+        measured["tree"] = scaling.count_tree(arguments.build / "bench")
+    result = scaling.Scaling(measured, OURS)
+    write_json(output / "scaling.json", {**measured, "figures": scaling.figures(result)})
+    plots.write_scaling(result, output)
+    text = scaling.as_markdown(result)
+    (output / "scaling.md").write_text(text, encoding="utf-8")
+    print(text.partition("## Workloads")[0])
+    print(f"{output / 'scaling.md'}")
+    return result.failures or measured["tree"]["failure"]
+
+
 def main():
     parser, arguments = parse_arguments()
     workloads = choose_workloads(parser, arguments)
@@ -181,16 +225,11 @@ def main():
     results = measure_all((arguments.build / "bench").resolve(), allocators, workloads,
                           arguments.rounds)
     load.append(os.getloadavg()[0])
-    if not results:
+    if not results and not is_tree_wanted(arguments):
         return 1
     measured = as_json(results, allocators, arguments.rounds, time.monotonic() - started, load)
-    (output / "report.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
-    comparison = report.Comparison(measured, OURS)
-    plots.write_all(comparison, output)
-    (output / "report.md").write_text(report.as_markdown(comparison), encoding="utf-8")
-    print(report.summary(comparison))
-    print(f"{output / 'report.md'}")
-    return 1 if comparison.failures else 0
+    write = write_scaling if arguments.scaling else write_comparison
+    return 1 if write(arguments, measured, output) else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""plots: a comparison as SVG files: a dot plot for each metric, the means, the spread."""
+"""plots: a comparison as SVG files: a dot plot for each metric, the means, the spread; and what
+scaling.py measures, as curves."""
 
 import matplotlib
 
@@ -8,7 +9,9 @@ matplotlib.use("svg")
 import numpy  # noqa: E402
 from matplotlib import pyplot, ticker  # noqa: E402
 
+import callgrind  # noqa: E402
 from report import METRICS  # noqa: E402
+from scaling import THREADS_BASE, THROUGHPUTS, size_text  # noqa: E402
 
 MARKERS = "osD^vPX*<>"
 RATIO_SHOWN_MAX = 12  # what is beyond stands at the edge, with its number
@@ -119,3 +122,77 @@ def write_all(comparison, directory):
         draw_ratios(comparison, metric, directory / metric.file)
     draw_means(comparison, directory / "means.svg")
     draw_spread(comparison, directory / "spread.svg")
+
+
+def draw_curves(scaling, points, values, axes):
+    """A curve an allocator over a logarithmic axis; failed points are named below their tick."""
+    for column, name in enumerate(scaling.allocators):
+        axes.plot(points, values[:, column], label=name, markersize=5, linewidth=1.2, alpha=0.85,
+                  **style(scaling, name))
+    for point, row in zip(points, values):
+        failed = [name for name, is_failed in zip(scaling.allocators, numpy.isnan(row))
+                  if is_failed]
+        if failed:
+            axes.annotate("× failed:\n" + "\n".join(failed), (point, 0), fontsize=7, color="red",
+                          xycoords=("data", "axes fraction"), xytext=(0, 4), ha="center",
+                          textcoords="offset points")
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_locator(ticker.FixedLocator(points))
+    axes.xaxis.set_minor_locator(ticker.NullLocator())
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize=8)
+
+
+def draw_live_sets(scaling, path):
+    points, values = scaling.live_sets()
+    figure, axes = pyplot.subplots(figsize=(8, 5))
+    draw_curves(scaling, points, values, axes)
+    axes.set_xticks(points, [size_text(point) for point in points])
+    axes.set_xlabel("live set, bytes")
+    axes.set_ylabel("CPU time of a step, ns")
+    axes.set_title("One object freed, one allocated (less is better)")
+    save(figure, path)
+
+
+def draw_throughput(scaling, workload, path):
+    points, values = scaling.throughput(workload)
+    figure, axes = pyplot.subplots(figsize=(8, 5))
+    draw_curves(scaling, points, values, axes)
+    axes.xaxis.set_major_formatter(ticker.FormatStrFormatter("%d"))
+    axes.axhline(1, color="grey", linewidth=1, zorder=1)
+    axes.set_xlabel("threads")
+    axes.set_ylabel(f"throughput, of the own with {THREADS_BASE} threads")
+    axes.set_title(f"{workload.name}: the same work with more threads (more is better)")
+    save(figure, path)
+
+
+def draw_tree(scaling, path):
+    """Instructions of the tree's calls by order, each with the line that fits best."""
+    figure, axes = pyplot.subplots(figsize=(8, 5))
+    orders = numpy.array(callgrind.TREE_ORDERS)
+    for number, (pattern, function, counts, line) in enumerate(scaling.tree_lines()):
+        axes.plot(orders, counts, linestyle="", marker=MARKERS[number], color=f"C{number}",
+                  label=f"{function}, {pattern}: {line.slope:+.1f} an order, "
+                        f"r² {line.rvalue ** 2:.3f}")
+        axes.plot(orders, line.intercept + line.slope * orders, color=f"C{number}", linewidth=0.8)
+    axes.set_xticks(orders)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("order of the block")
+    axes.set_ylabel("instructions of one call")
+    axes.set_title("The buddy tree's calls by order")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize=8)
+    save(figure, path)
+
+
+def write_scaling(scaling, directory):
+    """Writes every plot that scaling.md shows."""
+    pyplot.rcParams["svg.hashsalt"] = "bench"
+    if scaling.live_sets()[0]:
+        draw_live_sets(scaling, directory / "live-sets.svg")
+    for workload in THROUGHPUTS:
+        if scaling.throughput(workload)[0]:
+            draw_throughput(scaling, workload, directory / workload.file)
+    if scaling.tree["patterns"]:
+        draw_tree(scaling, directory / "tree.svg")

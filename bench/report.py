@@ -129,20 +129,25 @@ def mean_text(comparison, metric, allocator, group=None):
     return text if valid == wanted else f"{text}, **{wanted - valid} failed**"
 
 
-def head(comparison):
+def conditions(comparison):
+    """What was run, how often, and where."""
     measured = comparison.measured
     where = measured["machine"]
     minutes = measured["seconds"] / 60
+    return (f"{len(comparison.workloads)} workloads, {len(comparison.allocators)} allocators, "
+            f"{measured['rounds']} rounds by turns, {minutes:.0f} minutes. {where['cpu']}, "
+            f"{where['cpus']} CPUs, Linux {where['kernel']}, {where['libc']}; load average "
+            f"{measured['load'][0]:.1f} before, {measured['load'][1]:.1f} after.")
+
+
+def head(comparison):
     return [
-        "# Allocators compared", "",
-        f"{len(comparison.workloads)} workloads, {len(comparison.allocators)} allocators, "
-        f"{measured['rounds']} rounds by turns, {minutes:.0f} minutes. {where['cpu']}, "
-        f"{where['cpus']} CPUs, Linux {where['kernel']}, {where['libc']}; load average "
-        f"{measured['load'][0]:.1f} before, {measured['load'][1]:.1f} after.", "",
+        "# Allocators compared", "", conditions(comparison), "",
         "A ratio is a median over that of the best peer of the workload (the best of all but "
         f"{comparison.ours or 'nobody'}): less is better, 1.00 is as good as the best.", "",
         *table(["allocator", "library"], [[name, library or "(the C library's own)"] for
-                                          name, library in measured["allocators"].items()],
+                                          name, library in
+                                          comparison.measured["allocators"].items()],
                is_text=True), ""]
 
 
