@@ -69,9 +69,23 @@ static bool set_stats(const char *text, size_t length)
     return true;
 }
 
+static bool is_text(const char *text, size_t length, const char *expected)
+{
+    return length == strlen(expected) && memcmp(text, expected, length) == 0;
+}
+
+static bool set_huge_pages(const char *text, size_t length)
+{
+    bool is_on = is_text(text, length, "huge_pages:on");
+    if (!is_on && !is_text(text, length, "huge_pages:off"))
+        return false;
+    bm_options.huge_pages = is_on;
+    return true;
+}
+
 static void set_option(const char *text, size_t length)
 {
-    if (!set_stats(text, length))
+    if (!set_stats(text, length) && !set_huge_pages(text, length))
         refuse("BUDDYMALLOC_CONF", text, length);
 }
 

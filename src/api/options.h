@@ -6,6 +6,7 @@
  *     BUDDYMALLOC_CONF=…     names separated by commas:
  *       stats:exit           print a summary when a process ends
  *       stats:exit=PID       the same, but only for the process with this id
+ *       huge_pages:on        ask for huge pages where a thread's heap is large; default off
  *
  * A value that is refused is named on standard error, and ignored.
  */
@@ -19,6 +20,7 @@
 
 struct bm_options {
     _Atomic uint8_t perturb; /* 0: off */
+    bool huge_pages;
     bool stats_at_exit;
     pid_t stats_process; /* 0: every process */
 };

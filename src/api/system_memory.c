@@ -1,5 +1,6 @@
 #include "api/system_memory.h"
 
+#include "api/options.h"
 #include "api/process.h"
 #include "backend/backend.h"
 #include "base/bits.h"
@@ -23,11 +24,13 @@ static void decay(void)
 
 /* ---- chunks for arenas ---- */
 
-static void *acquire_chunk(struct bm_chunk_source *source, bool *is_zero)
+static void *acquire_chunk(struct bm_chunk_source *source, bool is_dense, bool *is_zero)
 {
     (void)source;
     bm_system_lock();
-    void *chunk = bm_regions_acquire(&regions, 1, 0, BM_CHUNK_BYTES, is_zero);
+    void *chunk = is_dense && bm_options.huge_pages
+                      ? bm_regions_acquire_dense(&regions, is_zero)
+                      : bm_regions_acquire(&regions, 1, 0, BM_CHUNK_BYTES, is_zero);
     decay();
     bm_system_unlock();
     return chunk;

@@ -10,6 +10,8 @@ enum {
     /* A class borrows until its lender has so many slots; of small ones, until it has a slab. */
     LENT_SLOTS = 2048,
     SMALL_SLOT_BYTES = 256,
+    /* An arena of so many trees is going to fill the next one, or all but a small share of it. */
+    DENSE_FROM_TREES = 8,
 };
 
 _Atomic uint64_t bm_no_slots;
@@ -92,7 +94,8 @@ static struct bm_tree *find_or_add_tree(struct bm_arena *arena, unsigned order)
     if (tree != NULL)
         return tree;
     bool is_zero;
-    void *chunk = arena->source->acquire(arena->source, &is_zero);
+    bool is_dense = arena->trees >= DENSE_FROM_TREES;
+    void *chunk = arena->source->acquire(arena->source, is_dense, &is_zero);
     if (chunk == NULL)
         return NULL;
     tree = bm_tree_init(chunk, is_zero, arena, 0);
@@ -358,7 +361,7 @@ static void forget_own_chunks(struct bm_arena *arena)
 struct bm_arena *bm_arena_create(struct bm_chunk_source *source)
 {
     bool is_zero;
-    void *chunk = source->acquire(source, &is_zero);
+    void *chunk = source->acquire(source, false, &is_zero);
     if (chunk == NULL)
         return NULL;
     struct bm_arena *arena =

@@ -76,8 +76,9 @@ static inline void bm_chunk_map_set(struct bm_chunk_map *map, const struct bm_ch
  */
 struct bm_chunk_source {
     /* One chunk for a tree, committed; *is_zero says whether all of it reads as zero. NULL when
-     * there is no memory. The caller writes the header, then calls publish. */
-    void *(*acquire)(struct bm_chunk_source *source, bool *is_zero);
+     * there is no memory. The caller writes the header, then calls publish. is_dense: nearly all of
+     * it will be used. */
+    void *(*acquire)(struct bm_chunk_source *source, bool is_dense, bool *is_zero);
     void (*publish)(struct bm_chunk_source *source, struct bm_chunk *chunk);
     /* Takes a chunk back, out of the map first. */
     void (*release)(struct bm_chunk_source *source, struct bm_chunk *chunk);

@@ -118,12 +118,13 @@ static void *acquire_in(struct bm_regions *regions, struct bm_region *region, si
 
 /* Appends a reservation to the last region if it begins where that one ends, and where a node of
  * its size does: else the run it was made for would find no block to lie in. */
-static bool extend_last(struct bm_regions *regions, char *base, unsigned chunks)
+static bool extend_last(struct bm_regions *regions, char *base, unsigned chunks, bool is_dense)
 {
     if (regions->count == 0)
         return false;
     struct bm_region *last = &regions->region[regions->count - 1];
-    if (chunk_address(last, last->chunks) != base || last->chunks + chunks > BM_BUDDY_MAX_LEAVES ||
+    if (last->is_dense != is_dense || chunk_address(last, last->chunks) != base ||
+        last->chunks + chunks > BM_BUDDY_MAX_LEAVES ||
         last->chunks % bm_power_of_two_above(chunks) != 0)
         return false;
     bm_buddy_tree_release(&last->tree, last->chunks, chunks);
@@ -132,12 +133,14 @@ static bool extend_last(struct bm_regions *regions, char *base, unsigned chunks)
 }
 
 /* NULL: there is no room for one more. */
-static struct bm_region *add_region(struct bm_regions *regions, char *base, unsigned chunks)
+static struct bm_region *add_region(struct bm_regions *regions, char *base, unsigned chunks,
+                                    bool is_dense)
 {
     if (regions->count == BM_REGIONS_MAX)
         return NULL;
     struct bm_region *region = &regions->region[regions->count++];
     region->base = base;
+    region->is_dense = is_dense;
     region->chunks = chunks;
     region->committed = 0;
     bm_buddy_tree_init(&region->tree, BM_BUDDY_MAX_DEPTH);
@@ -146,7 +149,7 @@ static struct bm_region *add_region(struct bm_regions *regions, char *base, unsi
 }
 
 /* Reserves more address space, at least `chunks`. */
-static bool grow(struct bm_regions *regions, size_t chunks)
+static bool grow(struct bm_regions *regions, size_t chunks, bool is_dense)
 {
     struct bm_backend *backend = regions->backend;
     if (chunks > BM_BUDDY_MAX_LEAVES)
@@ -162,22 +165,35 @@ static bool grow(struct bm_regions *regions, size_t chunks)
             return false;
         ask = ask / 2 < chunks ? chunks : ask / 2;
     }
-    if (!extend_last(regions, base, (unsigned)ask) &&
-        add_region(regions, base, (unsigned)ask) == NULL) {
+    if (!extend_last(regions, base, (unsigned)ask, is_dense) &&
+        add_region(regions, base, (unsigned)ask, is_dense) == NULL) {
         (void)backend->release(backend, base, ask * BM_CHUNK_BYTES);
         return false;
     }
+    if (is_dense)
+        backend->advise_huge(backend, base, ask * BM_CHUNK_BYTES);
     regions->reserved_bytes += ask * BM_CHUNK_BYTES;
     if (regions->next_chunks < BM_REGION_MOST_CHUNKS)
         regions->next_chunks *= 2;
     return true;
 }
 
-static void *acquire_anywhere(struct bm_regions *regions, size_t chunks, size_t lead,
-                              size_t alignment, bool *is_zero)
+/* Whether the process may use only so much address space: then the rest of it (stacks, files)
+ * needs what lies free here. */
+static bool is_limited(const struct bm_regions *regions)
+{
+    return regions->backend->reserve_limit != SIZE_MAX;
+}
+
+/* A run in the regions of a kind. */
+static void *acquire_among(struct bm_regions *regions, bool is_dense, size_t chunks, size_t lead,
+                           size_t alignment, bool *is_zero)
 {
     for (unsigned index = 0; index < regions->count; index++) {
-        void *run = acquire_in(regions, &regions->region[index], chunks, lead, alignment, is_zero);
+        struct bm_region *region = &regions->region[index];
+        if (region->is_dense != is_dense)
+            continue;
+        void *run = acquire_in(regions, region, chunks, lead, alignment, is_zero);
         if (run != NULL)
             return run;
     }
@@ -187,14 +203,24 @@ static void *acquire_anywhere(struct bm_regions *regions, size_t chunks, size_t 
 void *bm_regions_acquire(struct bm_regions *regions, size_t chunks, size_t lead, size_t alignment,
                          bool *is_zero)
 {
-    void *run = acquire_anywhere(regions, chunks, lead, alignment, is_zero);
+    void *run = acquire_among(regions, false, chunks, lead, alignment, is_zero);
     if (run != NULL)
         return run;
     /* A node of the size's order must fit into the new region, hence the power of two. */
     size_t wanted = chunks + alignment / BM_CHUNK_BYTES - 1;
-    if (wanted > BM_BUDDY_MAX_LEAVES || !grow(regions, bm_power_of_two_above(wanted)))
-        return NULL;
-    return acquire_anywhere(regions, chunks, lead, alignment, is_zero);
+    if (wanted <= BM_BUDDY_MAX_LEAVES && grow(regions, bm_power_of_two_above(wanted), false))
+        return acquire_among(regions, false, chunks, lead, alignment, is_zero);
+    return acquire_among(regions, true, chunks, lead, alignment, is_zero);
+}
+
+void *bm_regions_acquire_dense(struct bm_regions *regions, bool *is_zero)
+{
+    void *chunk = acquire_among(regions, true, 1, 0, BM_CHUNK_BYTES, is_zero);
+    if (chunk != NULL)
+        return chunk;
+    if (regions->backend->advise_huge != NULL && !is_limited(regions) && grow(regions, 1, true))
+        return acquire_among(regions, true, 1, 0, BM_CHUNK_BYTES, is_zero);
+    return bm_regions_acquire(regions, 1, 0, BM_CHUNK_BYTES, is_zero);
 }
 
 bool bm_regions_claim(struct bm_regions *regions, void *address, size_t chunks)
@@ -300,7 +326,7 @@ void bm_regions_adopt(struct bm_regions *regions, void *address, size_t chunks, 
     while (chunks > 0) {
         size_t part = chunks < BM_BUDDY_MAX_LEAVES ? chunks : BM_BUDDY_MAX_LEAVES;
         /* A region of its own: between another one's frontier and here there may be a gap. */
-        struct bm_region *region = add_region(regions, base, (unsigned)part);
+        struct bm_region *region = add_region(regions, base, (unsigned)part, false);
         if (region == NULL)
             return;
         regions->reserved_bytes += part * BM_CHUNK_BYTES;
@@ -314,13 +340,6 @@ void bm_regions_adopt(struct bm_regions *regions, void *address, size_t chunks, 
         chunks -= part;
     }
     (void)bm_regions_purge(regions, DIRTY_CHUNKS_MIN);
-}
-
-/* Whether the process may use only so much address space: then the rest of it (stacks, files)
- * needs what lies free here. */
-static bool is_limited(const struct bm_regions *regions)
-{
-    return regions->backend->reserve_limit != SIZE_MAX;
 }
 
 /* The first chunk from which on all are free; the region's size when the last one is in use. */

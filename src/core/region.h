@@ -36,6 +36,7 @@ enum {
 
 struct bm_region {
     char *base;
+    bool is_dense;             /* for dense chunks only, and advised to have huge pages */
     unsigned chunks;           /* its size */
     unsigned committed;        /* chunks below the frontier */
     struct bm_buddy_tree tree; /* leaves at and above `chunks` are never free */
@@ -69,6 +70,10 @@ void bm_regions_init(struct bm_regions *regions, struct bm_backend *backend);
  * memory, nothing changed. */
 void *bm_regions_acquire(struct bm_regions *regions, size_t chunks, size_t lead, size_t alignment,
                          bool *is_zero);
+
+/* One chunk for a heap that is large and will use nearly all of it: where the system may use huge
+ * pages. Else as above. */
+void *bm_regions_acquire_dense(struct bm_regions *regions, bool *is_zero);
 
 /* Takes exactly the `chunks` chunks at an address, to grow the run that ends there in place. False:
  * they are not free, or not of the run's region. */

@@ -93,6 +93,10 @@ def main():
     check_named("nonsense", program, library, BUDDYMALLOC_CONF="nonsense")
     for value in ("stats:nonsense", "stats:exit=", "stats:exit=0", "stats:exit=x", "stats:exit1"):
         check_named("stats", program, library, BUDDYMALLOC_CONF=value)
+    for value in ("huge_pages", "huge_pages:", "huge_pages:yes", "huge_pages:on1"):
+        check_named("huge_pages", program, library, BUDDYMALLOC_CONF=value)
+    for value in ("huge_pages:on", "huge_pages:off", "huge_pages:on,huge_pages:off"):
+        check_silent(program, library, BUDDYMALLOC_CONF=value)
     check_summary_at_exit(program, library)
     if form == "static":  # a copy finds no shared library, and a privileged one preloads none
         check_ignored_by_privileged(program)

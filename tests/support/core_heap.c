@@ -27,10 +27,11 @@ static void drop_kept(struct core_heap *heap, struct bm_arena *arena)
     bm_mutex_unlock(&heap->lock);
 }
 
-static void *acquire_chunk(struct bm_chunk_source *source, bool *is_zero)
+static void *acquire_chunk(struct bm_chunk_source *source, bool is_dense, bool *is_zero)
 {
     struct core_heap *heap = lock_heap(source);
-    void *chunk = bm_regions_acquire(heap->regions, 1, 0, BM_CHUNK_BYTES, is_zero);
+    void *chunk = is_dense ? bm_regions_acquire_dense(heap->regions, is_zero)
+                           : bm_regions_acquire(heap->regions, 1, 0, BM_CHUNK_BYTES, is_zero);
     heap->chunks += chunk != NULL;
     bm_mutex_unlock(&heap->lock);
     return chunk;

@@ -71,7 +71,7 @@ TEST_WITHIN(arena, begins_in_a_dirty_chunk_too)
     for (unsigned value = 0; value < 256; value += 51) {
         expect(core_heap_retire(&heap, arena));
         bool is_zero;
-        char *chunk = heap.source.acquire(&heap.source, &is_zero);
+        char *chunk = heap.source.acquire(&heap.source, false, &is_zero);
         memset(chunk, (int)value, BM_CHUNK_BYTES);
         heap.source.release(&heap.source, (struct bm_chunk *)chunk);
         arena = bm_arena_create(&heap.source);
@@ -208,6 +208,22 @@ TEST_WITHIN(arena, lends_slots_until_many_are_in_use)
     for (unsigned index = 0; index < count; index++)
         release(blocks[index]);
     verify();
+}
+
+/* The first trees lie where every arena's do; those of a large arena, where huge pages may be. */
+TEST_WITHIN(arena, asks_for_dense_chunks_when_it_is_large)
+{
+    void *blocks[20];
+    unsigned count = 0;
+    while (arena->trees < 8)
+        blocks[count++] = allocate(BM_PAGE_BLOCK_MAX);
+    expect(heap.fake.calls[FAKE_ADVISE_HUGE] == 0);
+    while (arena->trees < 9)
+        blocks[count++] = allocate(BM_PAGE_BLOCK_MAX);
+    expect(heap.fake.calls[FAKE_ADVISE_HUGE] == 1);
+    verify();
+    while (count > 0)
+        release(blocks[--count]);
 }
 
 TEST_WITHIN(arena, returns_null_without_memory_and_recovers)

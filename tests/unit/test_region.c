@@ -451,6 +451,51 @@ Test(region, gives_back_tails_under_a_limit)
     release(run, 3);
 }
 
+/* ---- dense chunks ---- */
+
+/* Runs and dense chunks lie in regions of their own, and each kind is used again as such. */
+Test(region, keeps_dense_chunks_to_themselves)
+{
+    set_up(CHUNKS(256));
+    bool is_zero;
+    char *run = acquire(1);
+    char *dense = bm_regions_acquire_dense(&regions, &is_zero);
+    expect(dense != NULL && is_zero && regions.count == 2);
+    expect(fake.calls[FAKE_ADVISE_HUGE] == 1);
+    char *next = bm_regions_acquire_dense(&regions, &is_zero);
+    expect(next == dense + CHUNKS(1) && fake.calls[FAKE_ADVISE_HUGE] == 1);
+    expect(acquire(1) == run + CHUNKS(1));
+    release(dense, 1);
+    expect(acquire(1) == run + CHUNKS(2));
+    expect(bm_regions_acquire_dense(&regions, &is_zero) == dense && !is_zero);
+    bm_regions_verify(&regions);
+}
+
+/* When there is no other address space, each serves the other. */
+Test(region, serves_anything_from_either_kind_at_last)
+{
+    set_up(CHUNKS(256));
+    bool is_zero;
+    expect(bm_regions_acquire_dense(&regions, &is_zero) != NULL && acquire(1) != NULL);
+    fake.refuses[FAKE_RESERVE] = true;
+    unsigned chunks = 2;
+    while (acquire(1) != NULL)
+        chunks++;
+    expect(bm_regions_acquire_dense(&regions, &is_zero) == NULL);
+    expect(regions.used_chunks == chunks);
+    expect(chunks == regions.region[0].chunks + regions.region[1].chunks);
+    bm_regions_verify(&regions);
+}
+
+Test(region, has_no_dense_regions_under_a_limit)
+{
+    set_up(CHUNKS(256));
+    bool is_zero;
+    fake.base.reserve_limit = CHUNKS(4);
+    expect(bm_regions_acquire_dense(&regions, &is_zero) != NULL);
+    expect(fake.calls[FAKE_ADVISE_HUGE] == 0 && !regions.region[0].is_dense);
+}
+
 /* ---- mappings ---- */
 
 Test(region, is_two_mappings_at_most)
