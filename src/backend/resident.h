@@ -10,14 +10,14 @@
  * system won't say. errno stays. mincore(2). */
 static inline size_t bm_resident_bytes(char *address, size_t bytes, size_t page_bytes)
 {
-    enum { pages_asked = 1024 }; /* at a time: the answer lies on the stack */
-    unsigned char is_resident[pages_asked];
+    /* At a time. The answer is a byte a page, and lies on the stack: with room for pages of 4 KiB
+     * whatever they are here, for an emulator may answer for those of its host. */
+    enum { bytes_asked = 4 * 1024 * 1024, answers_max = bytes_asked / 4096 };
+    unsigned char is_resident[answers_max];
     int saved_errno = errno;
     size_t resident = 0;
-    for (size_t done = 0; done < bytes; done += pages_asked * page_bytes) {
-        size_t asked = bytes - done;
-        if (asked > pages_asked * page_bytes)
-            asked = pages_asked * page_bytes;
+    for (size_t done = 0; done < bytes; done += bytes_asked) {
+        size_t asked = bytes - done < bytes_asked ? bytes - done : bytes_asked;
         if (mincore(address + done, asked, is_resident) != 0) {
             resident = bytes;
             break;
