@@ -262,6 +262,7 @@ static void *resize_without_copy(void *block, struct place *place, size_t bytes)
 void *bm_block_resize(void *block, size_t bytes)
 {
     struct place place;
+    bm_thread_tick();
     if (bm_unlikely(!find(block, &place)))
         report_misuse(block, "realloc");
     if (bytes > PTRDIFF_MAX)
@@ -270,7 +271,10 @@ void *bm_block_resize(void *block, size_t bytes)
     if (resized != NULL)
         return resized;
     bool is_zero;
-    resized = bm_block_allocate(bm_block_bytes_to_ask(place.bytes, bytes), &is_zero);
+    size_t wanted = bm_block_bytes_to_ask(place.bytes, bytes);
+    resized = bm_block_allocate(wanted, &is_zero);
+    if (resized == NULL && wanted != bytes)
+        resized = bm_block_allocate(bytes, &is_zero);
     if (resized == NULL)
         return bytes <= place.bytes ? block : NULL;
     memcpy(resized, block, bytes < place.bytes ? bytes : place.bytes);

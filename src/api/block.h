@@ -21,8 +21,9 @@ void bm_block_free(void *block);
 /* Usable bytes of a live block; aborts with "invalid <operation>" when it is none. */
 size_t bm_block_bytes(void *block, const char *operation);
 
-/* Whether a block of `usable` bytes is right for `bytes`: one that shrinks stays while about half of
- * it is used. (A small one may never have been more: it may lie in a borrowed, larger slot.) */
+/* Whether a block of `usable` bytes is right for `bytes`: one that shrinks stays while about
+ * half of it is used. (A small one may never have been more: it may lie in a borrowed, larger
+ * slot.) */
 static inline bool bm_block_may_stay(size_t usable, size_t bytes)
 {
     enum { unused_in_a_small_slot = 32 };

@@ -15,11 +15,23 @@ static struct bm_regions regions;
 static struct bm_huge_heap huge_heap;
 static _Atomic uint64_t decay_due_ms; /* when free chunks may have to be purged */
 
-/* Before the lock is left, whenever chunks came or went. */
+static uint64_t now_ms; /* when the clock was last read; system-memory lock */
+
+/* Before and after chunks come or go, under the lock. */
 static void decay(void)
 {
-    uint64_t due = bm_regions_decay(&regions, bm_clock_ms());
+    uint64_t due = bm_regions_decay(&regions, now_ms);
     atomic_store_explicit(&decay_due_ms, due, memory_order_relaxed);
+}
+
+/* The clock is read without a lock: who replaces clock_gettime may allocate in it. */
+static void lock_at_this_moment(void)
+{
+    uint64_t moment = bm_clock_ms();
+    bm_system_lock();
+    if (now_ms < moment)
+        now_ms = moment;
+    decay();
 }
 
 /* ---- chunks for arenas ---- */
@@ -105,6 +117,7 @@ void bm_system_recover(const struct bm_huge *kept)
 {
     bm_mutex_init(&lock);
     bm_huge_recover(&huge_heap, kept);
+    decay();
 }
 
 bool bm_system_has(const struct bm_chunk *chunk)
@@ -123,7 +136,7 @@ size_t bm_system_page_bytes(void)
 void *bm_system_allocate_huge(size_t bytes, size_t alignment, bool *is_zero)
 {
     bm_system_init();
-    bm_system_lock();
+    lock_at_this_moment();
     struct bm_huge *huge = bm_huge_allocate(&huge_heap, bytes, alignment, is_zero);
     void *block = huge == NULL ? NULL : huge->user;
     decay();
@@ -133,7 +146,7 @@ void *bm_system_allocate_huge(size_t bytes, size_t alignment, bool *is_zero)
 
 void bm_system_release_huge(struct bm_huge *huge)
 {
-    bm_system_lock();
+    lock_at_this_moment();
     bm_huge_release(&huge_heap, huge);
     decay();
     bm_system_unlock();
@@ -149,9 +162,10 @@ void bm_system_drop_kept_huge(struct bm_arena *arena)
 
 void *bm_system_resize_huge(struct bm_huge *huge, size_t bytes)
 {
-    bm_system_lock();
+    lock_at_this_moment();
     huge = bm_huge_resize(&huge_heap, huge, bytes);
     void *block = huge == NULL ? NULL : huge->user;
+    decay();
     bm_system_unlock();
     return block;
 }
@@ -189,9 +203,13 @@ void bm_system_zero(void *block, size_t bytes)
 
 void bm_system_decay(void)
 {
-    if (bm_likely(bm_clock_ms() < atomic_load_explicit(&decay_due_ms, memory_order_relaxed)))
+    uint64_t moment = bm_clock_ms();
+    if (bm_likely(moment < atomic_load_explicit(&decay_due_ms, memory_order_relaxed)))
         return;
-    bm_system_lock();
+    if (!bm_mutex_try_lock(&lock))
+        return; /* who has it may be at it, and the next tick comes soon */
+    if (now_ms < moment)
+        now_ms = moment;
     decay();
     bm_system_unlock();
 }

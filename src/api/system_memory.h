@@ -38,12 +38,13 @@ void bm_system_drop_kept_huge(struct bm_arena *arena);
 /* Resizes in place or by moving page tables: the block's address, or NULL: unchanged. */
 void *bm_system_resize_huge(struct bm_huge *huge, size_t bytes);
 
-/* Makes a live block read as zero: large ones of which the system holds little are given back to it,
- * for it has zero pages and the program may never touch them; all others are written. No lock. */
+/* Makes a live block read as zero: large ones of which the system holds little are given back to
+ * it, for it has zero pages and the program may never touch them; all others are written. No
+ * lock. */
 void bm_system_zero(void *block, size_t bytes);
 
-/* Gives back what has not been needed for a while, if it is time to (bm_regions_decay). Cheap: to be
- * called now and then by whatever goes on in a process. Holds no lock on entry. */
+/* Gives back what has not been needed for a while, if it is time to (bm_regions_decay). Cheap:
+ * to be called now and then by whatever goes on in a process. Holds no lock on entry. */
 void bm_system_decay(void);
 
 /* Gives back the pages of kept huge blocks and of free chunks except `keep_bytes`, and when that is

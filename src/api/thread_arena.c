@@ -157,7 +157,7 @@ void bm_thread_leave(struct bm_arena *arena)
 
 void bm_thread_tick(void)
 {
-    enum { calls_between = 64 };
+    enum { calls_between = 16 };
     if (++bm_thread.slow_calls % calls_between == 0)
         bm_system_decay();
 }

@@ -37,7 +37,8 @@ extern __thread struct bm_thread bm_thread __attribute__((tls_model("initial-exe
 struct bm_arena *bm_thread_enter(void);
 void bm_thread_leave(struct bm_arena *arena);
 
-/* To be called by the slow paths: every so often it lets what is not needed go back. */
+/* To be called by the slow paths, holding no lock: every so often it lets what is not needed go
+ * back. */
 void bm_thread_tick(void);
 
 /* Makes the fast paths of the calling thread take the slow ones, or no longer. */

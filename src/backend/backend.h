@@ -6,8 +6,8 @@
  * (release). Nothing else in buddymalloc talks to the system about memory.
  *
  * Every call is made with the system-memory lock held, except purge and resident, which may run
- * under an arena's gate or no lock and so must touch no state of the backend. A call that fails changes
- * nothing. No call allocates, sets errno for its caller, or prints.
+ * under an arena's gate or no lock and so must touch no state of the backend. A call that fails
+ * changes nothing. No call allocates, sets errno for its caller, or prints.
  */
 #ifndef BM_BACKEND_BACKEND_H
 #define BM_BACKEND_BACKEND_H
@@ -50,8 +50,8 @@ struct bm_backend {
                    size_t alignment);
 
     /* Optional (NULL: not known): bytes of a committed, page-aligned range that have pages of the
-     * system; the others read as zero and cost a page fault each to touch. As purge, it may run at
-     * any time. */
+     * system; the others read as zero or are swapped out, and cost a page fault each to touch. As
+     * purge, it may run at any time. */
     size_t (*resident)(struct bm_backend *backend, void *address, size_t bytes);
 
     /* Optional (NULL: not supported): asks for huge pages under a reserved range. A wish. */

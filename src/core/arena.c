@@ -186,7 +186,7 @@ static bool is_last_of_class(const struct bm_arena *arena, const struct bm_slab 
 void bm_arena_settle(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab *slab)
 {
     if (slab->state == BM_SLAB_CURRENT) {
-        slab->credit = BM_CREDIT_ENDLESS;
+        slab->credit = BM_CREDIT_CURRENT;
         return;
     }
     unsigned slots = bm_slab_slots(slab);
@@ -265,7 +265,7 @@ static bool replace_slab(struct bm_arena *arena, struct bm_cursor *cursor, unsig
     if (slab == NULL)
         return false;
     slab->state = BM_SLAB_CURRENT;
-    slab->credit = BM_CREDIT_ENDLESS;
+    slab->credit = BM_CREDIT_CURRENT;
     return aim_cursor(cursor, slab);
 }
 
@@ -297,6 +297,12 @@ void bm_arena_stop_borrowing(struct bm_arena *arena, unsigned size_class)
         *offset = (uint16_t)(size_class * BM_CURSOR_BYTES);
 }
 
+/* Of an owner before, perhaps. */
+static bool has_slabs(struct bm_arena *arena, unsigned size_class)
+{
+    return atomic_load_explicit(&arena->slabs_of_class[size_class], memory_order_relaxed) != 0;
+}
+
 /* Whether a lender has so many slots that its borrowers had better have their own. */
 static bool has_lent_enough(struct bm_arena *arena, unsigned lender)
 {
@@ -312,7 +318,7 @@ void *bm_arena_refill(struct bm_arena *arena, unsigned size_class)
         unsigned lender = bm_lender_of_class(size_class);
         if (bm_arena_take(&arena->cursors[lender], &block))
             return block;
-        if (has_lent_enough(arena, lender))
+        if (has_slabs(arena, size_class) || has_lent_enough(arena, lender))
             bm_arena_stop_borrowing(arena, size_class);
         else
             size_class = lender;

@@ -3,8 +3,8 @@
  *
  * Who may touch what. The owner is the thread the arena belongs to (for an idle arena, whoever
  * holds its gate). Its fast paths take no lock, so they may touch only what nobody else
- * changes: cursors, credits, kept page blocks, and the own words of slabs, which others read.
- * Everything else (trees, lists, states of slabs) changes only under the gate, a mutex that
+ * changes: cursors and their offsets, credits, kept page blocks, and the own words of slabs, which
+ * others read. Everything else (trees, lists, states of slabs) changes only under the gate, a mutex that
  * the owner takes in slow paths and others take to act for an owner that sleeps: release
  * slabs that are wholly free, purge, count, fork.
  *
@@ -98,7 +98,7 @@ enum { BM_ARENA_LEAVES = (sizeof(struct bm_arena) + BM_LEAF_BYTES - 1) / BM_LEAF
 _Static_assert(sizeof(struct bm_cursor) == BM_CURSOR_BYTES, "bm_cursor_offsets is scaled by it");
 _Static_assert(
     offsetof(struct bm_arena, listed) + 64 * sizeof(struct bm_slab *) <= BM_LEAF_BYTES,
-    "a small arena writes a page of cursors and lists, one of offsets, one of own_chunks");
+    "a small arena writes its cursors and lists in one page; offsets and own_chunks follow");
 
 /* A cursor of no slab points here; never written. */
 extern _Atomic uint64_t bm_no_slots;

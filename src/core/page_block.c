@@ -37,7 +37,7 @@ static void install(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab
         .slab = slab, .block = (char *)tree + slab->first_byte, .leaves = slab->leaves};
     arena->kept_leaves += slab->leaves;
     slab->state = BM_SLAB_CURRENT;
-    slab->credit = BM_CREDIT_ENDLESS;
+    slab->credit = BM_CREDIT_CURRENT;
     atomic_store_explicit(bm_arena_own_chunk(arena, tree), tree, memory_order_relaxed);
 }
 

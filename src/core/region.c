@@ -216,11 +216,10 @@ void *bm_regions_acquire(struct bm_regions *regions, size_t chunks, size_t lead,
 void *bm_regions_acquire_dense(struct bm_regions *regions, bool *is_zero)
 {
     void *chunk = acquire_among(regions, true, 1, 0, BM_CHUNK_BYTES, is_zero);
-    if (chunk != NULL)
-        return chunk;
-    if (regions->backend->advise_huge != NULL && !is_limited(regions) && grow(regions, 1, true))
-        return acquire_among(regions, true, 1, 0, BM_CHUNK_BYTES, is_zero);
-    return bm_regions_acquire(regions, 1, 0, BM_CHUNK_BYTES, is_zero);
+    if (chunk == NULL && regions->backend->advise_huge != NULL && !is_limited(regions) &&
+        grow(regions, 1, true))
+        chunk = acquire_among(regions, true, 1, 0, BM_CHUNK_BYTES, is_zero);
+    return chunk != NULL ? chunk : bm_regions_acquire(regions, 1, 0, BM_CHUNK_BYTES, is_zero);
 }
 
 bool bm_regions_claim(struct bm_regions *regions, void *address, size_t chunks)
@@ -296,7 +295,9 @@ static void begin_interval(struct bm_regions *regions, uint64_t now_ms)
     note_least_dirty(regions);
     regions->unneeded_chunks = regions->least_dirty_chunks;
     regions->least_dirty_chunks = regions->dirty_chunks;
-    regions->most_used_before = regions->most_used_chunks;
+    /* Nobody may have called for longer than an interval: then the one before is this one. */
+    bool is_next = now_ms < regions->interval_end_ms + DECAY_INTERVAL_MS;
+    regions->most_used_before = is_next ? regions->most_used_chunks : regions->used_chunks;
     regions->most_used_chunks = regions->used_chunks;
     regions->interval_end_ms = now_ms + DECAY_INTERVAL_MS;
 }

@@ -36,7 +36,7 @@ enum {
 
 struct bm_region {
     char *base;
-    bool is_dense;             /* for dense chunks only, and advised to have huge pages */
+    bool is_dense;             /* for dense chunks, and advised to have huge pages */
     unsigned chunks;           /* its size */
     unsigned committed;        /* chunks below the frontier */
     struct bm_buddy_tree tree; /* leaves at and above `chunks` are never free */
@@ -91,10 +91,11 @@ size_t bm_regions_purge(struct bm_regions *regions, size_t keep);
 
 /*
  * Purges dirty chunks that nobody has needed lately, a bounded number per call, to be called at
- * `now_ms` of a clock that never goes back. How many: the fewest that lay dirty at any moment of the
- * interval before, half a purge delay long; so a heap that goes up and down keeps what it is going
- * to use, and one that stays down has given back all within BM_PURGE_DELAY_MS. Returns when to call
- * again; UINT64_MAX: not before chunks are released.
+ * `now_ms` of a clock that never goes back. How many: the fewest that lay dirty at any moment of
+ * the interval before, half a purge delay long; so a heap that goes up and down keeps what it is
+ * going to use, and one that stays down has given back all within BM_PURGE_DELAY_MS, as far as the
+ * steps are enough for it (1.6 GiB in an interval). Returns when to call again; UINT64_MAX: not
+ * before chunks are released.
  */
 uint64_t bm_regions_decay(struct bm_regions *regions, uint64_t now_ms);
 

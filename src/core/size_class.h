@@ -41,8 +41,7 @@ struct bm_size_class {
 
 extern const struct bm_size_class bm_size_classes[BM_SIZE_CLASSES];
 
-/* By size in quanta, rounded up: the offset of the class's cursor in an arena. Kept multiplied
- * so that malloc needs no shift. */
+/* By size in quanta, rounded up: the offset of the class's cursor in an arena. */
 extern const uint16_t bm_cursor_offsets[BM_QUANTA];
 
 /* The same, of the class's lender: where an arena begins. */

@@ -27,7 +27,8 @@
 
 enum {
     BM_SLAB_WORDS = BM_MAX_SLOTS / 64,
-    BM_CREDIT_ENDLESS = INT32_MAX, /* a current slab's: the fast path never gives it up */
+    BM_CREDIT_CURRENT = 1024,      /* a current slab's: a free now and then takes the slow path */
+    BM_CREDIT_ENDLESS = INT32_MAX, /* where nothing can be freed */
 };
 
 enum bm_slab_state {

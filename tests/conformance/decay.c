@@ -3,6 +3,7 @@
 
 #include <buddymalloc/buddymalloc.h>
 #include <criterion/criterion.h>
+#include <malloc.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -54,6 +55,7 @@ static unsigned ms_until_resident(size_t most)
 /* Large blocks: a quarter of them stays alive, and within the delay a quarter of that lies free. */
 Test(decay, large_blocks_go_back_within_the_purge_delay)
 {
+    (void)buddymalloc_mallopt(M_PERTURB, 0); /* else every call is a slow one */
     size_t before = resident_bytes();
     allocate_blocks(40, 8 * MIB);
     size_t at_most = resident_bytes();
@@ -62,6 +64,19 @@ Test(decay, large_blocks_go_back_within_the_purge_delay)
     unsigned ms = ms_until_resident(before + 100 * MIB);
     cr_expect_leq(ms, 2 * purge_delay_ms, "%u ms", ms); /* a busy machine is slower */
     free_blocks(0, 10);
+}
+
+/* The chunks that realloc gives back, and nothing that comes or goes after it. */
+Test(decay, what_realloc_cuts_off_goes_back_within_the_purge_delay)
+{
+    (void)buddymalloc_mallopt(M_PERTURB, 0);
+    size_t before = resident_bytes();
+    allocate_blocks(1, 100 * MIB);
+    blocks[0] = buddymalloc_realloc(blocks[0], 10 * MIB);
+    cr_assert_not_null(blocks[0]);
+    unsigned ms = ms_until_resident(before + 20 * MIB);
+    cr_expect_leq(ms, 2 * purge_delay_ms, "%u ms", ms);
+    free_blocks(0, 1);
 }
 
 static long page_faults(void)
@@ -76,6 +91,7 @@ Test(decay, large_blocks_in_use_stay)
 {
     enum { count = 10, rounds = 15 };
     const size_t bytes = 8 * MIB;
+    (void)buddymalloc_mallopt(M_PERTURB, 0);
     allocate_blocks(2 * count, bytes);
     free_blocks(0, count);
     long before = page_faults();

@@ -487,6 +487,31 @@ Test(region, serves_anything_from_either_kind_at_last)
     bm_regions_verify(&regions);
 }
 
+/* A dense region that can't be committed is no reason to refuse what lies free. */
+Test(region, takes_a_free_chunk_when_a_dense_one_is_refused)
+{
+    set_up(CHUNKS(256));
+    bool is_zero;
+    char *run = acquire(1);
+    release(run, 1);
+    fake.refuses[FAKE_COMMIT] = true;
+    expect(bm_regions_acquire_dense(&regions, &is_zero) == run);
+    bm_regions_verify(&regions);
+}
+
+/* What was in use long ago is no measure: a call after hours begins anew. */
+Test(region, forgets_its_height_when_nobody_called)
+{
+    set_up(CHUNKS(1024));
+    uint64_t now_ms = 5000;
+    (void)bm_regions_decay(&regions, now_ms);
+    release(acquire(200), 200);
+    (void)bm_regions_purge(&regions, 0);
+    now_ms += 3600 * 1000;
+    (void)bm_regions_decay(&regions, now_ms);
+    expect(regions.most_used_before == 0 && regions.most_used_chunks == 0);
+}
+
 Test(region, has_no_dense_regions_under_a_limit)
 {
     set_up(CHUNKS(256));
