@@ -14,14 +14,20 @@ static struct bm_mutex lock;
 static struct bm_regions regions;
 static struct bm_huge_heap huge_heap;
 static _Atomic uint64_t decay_due_ms; /* when free chunks may have to be purged */
+static uint64_t now_ms;               /* when the clock was last read; system-memory lock */
 
-static uint64_t now_ms; /* when the clock was last read; system-memory lock */
-
-/* Before and after chunks come or go, under the lock. */
+/* After chunks came or went, under the lock. */
 static void decay(void)
 {
     uint64_t due = bm_regions_decay(&regions, now_ms);
     atomic_store_explicit(&decay_due_ms, due, memory_order_relaxed);
+}
+
+static void decay_at(uint64_t moment)
+{
+    if (now_ms < moment)
+        now_ms = moment;
+    decay();
 }
 
 /* The clock is read without a lock: who replaces clock_gettime may allocate in it. */
@@ -29,9 +35,7 @@ static void lock_at_this_moment(void)
 {
     uint64_t moment = bm_clock_ms();
     bm_system_lock();
-    if (now_ms < moment)
-        now_ms = moment;
-    decay();
+    decay_at(moment);
 }
 
 /* ---- chunks for arenas ---- */
@@ -187,16 +191,14 @@ void bm_system_zero(void *block, size_t bytes)
     char *end = start + bytes;
     char *first_page = (char *)bm_round_up((uintptr_t)start, backend->page_bytes);
     char *last_page = (char *)bm_round_down((uintptr_t)end, backend->page_bytes);
-    if (first_page < last_page) {
-        size_t inner_bytes = (size_t)(last_page - first_page);
-        if (is_sparse(backend, first_page, inner_bytes) &&
-            backend->purge(backend, first_page, inner_bytes)) {
-            memset(start, 0, (size_t)(first_page - start));
-            memset(last_page, 0, (size_t)(end - last_page));
-            return;
-        }
+    size_t page_bytes = first_page < last_page ? (size_t)(last_page - first_page) : 0;
+    if (!is_sparse(backend, first_page, page_bytes) ||
+        !backend->purge(backend, first_page, page_bytes)) {
+        memset(block, 0, bytes);
+        return;
     }
-    memset(block, 0, bytes);
+    memset(start, 0, (size_t)(first_page - start));
+    memset(last_page, 0, (size_t)(end - last_page));
 }
 
 /* ---- giving back ---- */
@@ -208,9 +210,7 @@ void bm_system_decay(void)
         return;
     if (!bm_mutex_try_lock(&lock))
         return; /* who has it may be at it, and the next tick comes soon */
-    if (now_ms < moment)
-        now_ms = moment;
-    decay();
+    decay_at(moment);
     bm_system_unlock();
 }
 

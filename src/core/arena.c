@@ -105,11 +105,16 @@ static struct bm_tree *find_or_add_tree(struct bm_arena *arena, unsigned order)
     return tree;
 }
 
+/* Also without the gate, by the owner: then a sweep may just be changing it. */
+static uint32_t slabs_of(struct bm_arena *arena, unsigned size_class)
+{
+    return atomic_load_explicit(&arena->slabs_of_class[size_class], memory_order_relaxed);
+}
+
 static void count_slab(struct bm_arena *arena, unsigned size_class, int change)
 {
-    uint32_t count = atomic_load_explicit(&arena->slabs_of_class[size_class], memory_order_relaxed);
-    atomic_store_explicit(&arena->slabs_of_class[size_class], count + (uint32_t)change,
-                          memory_order_relaxed);
+    uint32_t count = slabs_of(arena, size_class) + (uint32_t)change;
+    atomic_store_explicit(&arena->slabs_of_class[size_class], count, memory_order_relaxed);
 }
 
 struct bm_slab *bm_arena_make_slab(struct bm_arena *arena, unsigned size_class)
@@ -297,18 +302,12 @@ void bm_arena_stop_borrowing(struct bm_arena *arena, unsigned size_class)
         *offset = (uint16_t)(size_class * BM_CURSOR_BYTES);
 }
 
-/* Of an owner before, perhaps. */
-static bool has_slabs(struct bm_arena *arena, unsigned size_class)
-{
-    return atomic_load_explicit(&arena->slabs_of_class[size_class], memory_order_relaxed) != 0;
-}
-
 /* Whether a lender has so many slots that its borrowers had better have their own. */
 static bool has_lent_enough(struct bm_arena *arena, unsigned lender)
 {
     const struct bm_size_class *lent = &bm_size_classes[lender];
-    unsigned slabs = atomic_load_explicit(&arena->slabs_of_class[lender], memory_order_relaxed);
-    return slabs * lent->slots >= (lent->slot_bytes <= SMALL_SLOT_BYTES ? 1 : LENT_SLOTS);
+    size_t slots = (size_t)slabs_of(arena, lender) * lent->slots;
+    return slots >= (lent->slot_bytes <= SMALL_SLOT_BYTES ? 1 : LENT_SLOTS);
 }
 
 void *bm_arena_refill(struct bm_arena *arena, unsigned size_class)
@@ -318,7 +317,8 @@ void *bm_arena_refill(struct bm_arena *arena, unsigned size_class)
         unsigned lender = bm_lender_of_class(size_class);
         if (bm_arena_take(&arena->cursors[lender], &block))
             return block;
-        if (has_slabs(arena, size_class) || has_lent_enough(arena, lender))
+        /* It may have slabs of its own, of an owner before. */
+        if (slabs_of(arena, size_class) != 0 || has_lent_enough(arena, lender))
             bm_arena_stop_borrowing(arena, size_class);
         else
             size_class = lender;

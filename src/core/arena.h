@@ -189,7 +189,7 @@ BM_INLINE bool bm_arena_take(struct bm_cursor *cursor, void **block)
     return true;
 }
 
-/* A live slot of the owner's arena: found by bm_arena_find_fast, freed by bm_arena_free_found. */
+/* A live slot of the owner's arena. */
 struct bm_found {
     struct bm_slab *slab;
     _Atomic uint64_t *word;
@@ -221,24 +221,21 @@ BM_INLINE bool bm_arena_find_fast(struct bm_arena *arena, void *block, struct bm
 }
 
 /*
- * Frees what was found, if nothing else happened in between. False: it was the last slot of the
- * slab's credit (bm_arena_free_slow); nothing was changed but the credit.
+ * Frees a slot of the owner's arena. False: this block needs a closer look (bm_arena_free_slow
+ * and the checks before it); nothing was changed but the credit.
  *
  * The bit's store is the last touch of the slab and releases all that came before: another
  * thread that sees it under the gate may recycle the slab at once.
  */
-BM_INLINE bool bm_arena_free_found(const struct bm_found *found)
-{
-    if (bm_unlikely(--found->slab->credit == 0))
-        return false;
-    atomic_store_explicit(found->word, found->bits_when_free, memory_order_release);
-    return true;
-}
-
 BM_INLINE bool bm_arena_free_fast(struct bm_arena *arena, void *block)
 {
     struct bm_found found;
-    return bm_arena_find_fast(arena, block, &found) && bm_arena_free_found(&found);
+    if (bm_unlikely(!bm_arena_find_fast(arena, block, &found)))
+        return false;
+    if (bm_unlikely(--found.slab->credit == 0))
+        return false;
+    atomic_store_explicit(found.word, found.bits_when_free, memory_order_release);
+    return true;
 }
 
 #endif

@@ -50,12 +50,11 @@ struct bm_regions {
     size_t reserved_bytes; /* of all regions */
     size_t used_chunks;
     size_t dirty_chunks;
-    /* Decay: the fewest dirty chunks at any moment of this interval; what is left to purge of
-     * those that the last one did not need; the times when they end and it goes on. */
-    size_t least_dirty_chunks;
-    size_t unneeded_chunks;
-    size_t most_used_chunks; /* at any moment of this interval */
-    size_t most_used_before; /* of the one before */
+    /* Decay, of intervals of half the purge delay. */
+    size_t least_dirty_chunks; /* at any moment of this one */
+    size_t unneeded_chunks;    /* the least of the one before, without what was purged since */
+    size_t most_used_chunks;   /* at any moment of this one */
+    size_t most_used_before;   /* of the one before */
     uint64_t interval_end_ms;
     uint64_t next_step_ms;
     struct bm_region region[BM_REGIONS_MAX];

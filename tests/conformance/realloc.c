@@ -228,7 +228,7 @@ Test(realloc, small_block_that_grows_by_bytes_rarely_moves)
         moves += resized != block;
         block = resized;
     }
-    cr_expect_leq(moves, 50U, "%u moves", moves);
+    cr_expect_leq(moves, 25U, "%u moves", moves);
     buddymalloc_free(block);
 }
 

@@ -210,6 +210,25 @@ TEST_WITHIN(arena, lends_slots_until_many_are_in_use)
     verify();
 }
 
+/* The next owner borrows, but not where the last one left slabs with room. */
+TEST_WITHIN(arena, lends_nothing_to_a_class_that_has_slabs)
+{
+    void *blocks[64];
+    bm_arena_stop_borrowing(arena, bm_class_of_size(1088));
+    for (unsigned index = 0; index < 64; index++)
+        blocks[index] = allocate(1088);
+    for (unsigned index = 0; index < 32; index++)
+        release(blocks[index]);
+    expect(!core_heap_retire(&heap, arena));
+    size_t slabs = arena->slabs_live;
+    void *next = allocate(1088);
+    expect(core_heap_bytes(&heap, next) == 1088 && arena->slabs_live == slabs);
+    release(next);
+    for (unsigned index = 32; index < 64; index++)
+        release(blocks[index]);
+    verify();
+}
+
 /* The first trees lie where every arena's do; those of a large arena, where huge pages may be. */
 TEST_WITHIN(arena, asks_for_dense_chunks_when_it_is_large)
 {
