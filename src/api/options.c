@@ -1,13 +1,14 @@
 #include "api/options.h"
 
 #include "base/message.h"
+#include "core/decay.h"
 
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-struct bm_options bm_options;
+struct bm_options bm_options = {.purge_delay_ms = BM_PURGE_DELAY_MS};
 
 static void refuse(const char *name, const char *value, size_t length)
 {

@@ -21,6 +21,8 @@
 struct bm_options {
     _Atomic uint8_t perturb; /* 0: off */
     bool huge_pages;
+    bool background_purge;
+    int purge_delay_ms; /* core/decay.h */
     bool stats_at_exit;
     pid_t stats_process; /* 0: every process */
 };

@@ -76,11 +76,19 @@ static bool purge_pages(struct bm_chunk_source *source, void *address, size_t by
     return regions.backend->purge(regions.backend, address, bytes);
 }
 
+static size_t resident_bytes(struct bm_chunk_source *source, void *address, size_t bytes)
+{
+    struct bm_backend *backend = regions.backend;
+    (void)source;
+    return backend->resident == NULL ? bytes : backend->resident(backend, address, bytes);
+}
+
 static struct bm_chunk_source source = {
     .acquire = acquire_chunk,
     .publish = publish_chunk,
     .release = release_chunk,
     .purge = purge_pages,
+    .resident = resident_bytes,
 };
 
 struct bm_chunk_source *bm_system_source(void)
@@ -98,6 +106,7 @@ static void init(void)
     bm_huge_init(&huge_heap, &regions);
     source.page_bytes = backend->page_bytes;
     bm_process_start();
+    source.purge_delay_ms = regions.purge_delay_ms = bm_options.purge_delay_ms;
     atomic_store_explicit(&is_ready, true, memory_order_release);
 }
 

@@ -3,6 +3,7 @@
 #include "api/system_memory.h"
 #include "api/thread_arena.h"
 #include "core/page_block.h"
+#include "core/purge.h"
 #include "core/remote_free.h"
 
 /* What only the owner may let go of. */

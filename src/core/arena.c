@@ -2,6 +2,7 @@
 
 #include "base/message.h"
 #include "core/page_block.h"
+#include "core/purge.h"
 #include "core/remote_free.h"
 
 #include <string.h>
@@ -46,8 +47,17 @@ static bool is_home(const struct bm_arena *arena, const struct bm_tree *tree)
     return bm_chunk_of(arena) == &tree->chunk;
 }
 
+void bm_arena_count_dirty(struct bm_arena *arena, struct bm_tree *tree)
+{
+    if (tree->dirty_leaves > tree->counted_dirty)
+        bm_decay_note(&arena->decay, arena->dirty_leaves);
+    arena->dirty_leaves += (size_t)tree->dirty_leaves - tree->counted_dirty;
+    tree->counted_dirty = tree->dirty_leaves;
+}
+
 void bm_arena_file_tree(struct bm_arena *arena, struct bm_tree *tree)
 {
+    bm_arena_count_dirty(arena, tree);
     int room = bm_tree_room(tree);
     unsigned bucket = room < 0 ? BM_BUCKET_FULL : (unsigned)room;
     if (tree->slabs_live == 0 && !is_home(arena, tree))
@@ -70,11 +80,14 @@ void bm_arena_shed(struct bm_arena *arena)
     while ((tree = arena->buckets[BM_BUCKET_EMPTY]) != NULL) {
         unfile_tree(arena, tree);
         arena->trees--;
+        arena->dirty_leaves -= tree->counted_dirty;
         _Atomic(struct bm_tree *) *own = bm_arena_own_chunk(arena, tree);
         if (atomic_load_explicit(own, memory_order_relaxed) == tree)
             empty_own_chunk(arena, own);
         arena->source->release(arena->source, &tree->chunk);
     }
+    if (bm_unlikely(arena->source->purge_delay_ms == BM_PURGE_AT_ONCE))
+        bm_arena_purge(arena, &(struct bm_purge){.leaves = SIZE_MAX});
 }
 
 /* The tree with the smallest sufficient block: long free ranges are kept for those that need
@@ -401,18 +414,6 @@ void bm_arena_retire(struct bm_arena *arena)
     bm_remote_recycle_listed(arena);
     forget_own_chunks(arena);
     bm_arena_shed(arena);
-}
-
-size_t bm_arena_trim(struct bm_arena *arena)
-{
-    size_t purged = 0;
-    bm_remote_sweep(arena);
-    bm_remote_recycle_listed(arena);
-    bm_arena_shed(arena);
-    for (unsigned bucket = 0; bucket < BM_BUCKETS; bucket++)
-        for (struct bm_tree *tree = arena->buckets[bucket]; tree != NULL; tree = tree->next)
-            purged += bm_tree_purge(tree, arena->source);
-    return purged;
 }
 
 void bm_arena_destroy(struct bm_arena *arena)

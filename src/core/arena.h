@@ -19,6 +19,7 @@
 #include "base/attributes.h"
 #include "base/mutex.h"
 #include "core/chunk.h"
+#include "core/decay.h"
 #include "core/size_class.h"
 #include "core/slab.h"
 #include "core/tree.h"
@@ -49,11 +50,19 @@ struct bm_cursor {
 
 struct bm_huge;
 
+/* How long a kept page block has lain free, as far as anybody looked. */
+enum bm_kept_age {
+    BM_KEPT_USED,  /* it was in use since */
+    BM_KEPT_IDLE,  /* found free once */
+    BM_KEPT_PURGED, /* and nobody used it since */
+};
+
 /* A page block that stays current, so that freeing and taking it again needs no gate. */
 struct bm_kept {
     struct bm_slab *slab; /* NULL: none */
     char *block;
-    size_t leaves;
+    uint32_t leaves;
+    _Atomic uint32_t age; /* enum bm_kept_age; owner, and whoever has the gate */
 };
 
 struct bm_arena {
@@ -65,6 +74,8 @@ struct bm_arena {
     unsigned kept_leaves;                      /* sum over kept; gate */
     size_t slabs_live;                         /* gate; zero and idle is final, so read without */
     size_t trees;                              /* gate */
+    size_t dirty_leaves;                       /* free ones of all trees; gate */
+    struct bm_decay decay;                     /* of dirty_leaves; gate */
     struct bm_chunk_source *source;            /* constant after init */
     struct bm_mutex gate;
 
@@ -141,7 +152,8 @@ void bm_arena_settle(struct bm_arena *arena, struct bm_tree *tree, struct bm_sla
 /* Recycles a slab that has no live slot and is not current. Gate. */
 void bm_arena_recycle(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab *slab);
 
-/* Gives every empty tree back to the source. Gate; no pointer into a tree survives it. */
+/* Gives every empty tree back to the source, and if nothing may lie dirty, all free pages. Gate; no
+ * pointer into a tree survives it. */
 void bm_arena_shed(struct bm_arena *arena);
 
 /* A slab or page block from the fullest tree that has room, else from a new one. Gate. */
@@ -149,12 +161,12 @@ struct bm_slab *bm_arena_make_slab(struct bm_arena *arena, unsigned size_class);
 struct bm_slab *bm_arena_make_page_block(struct bm_arena *arena, unsigned leaves, unsigned order,
                                          bool *is_zero);
 
-/* Puts a tree into the bucket that its largest free block asks for. Gate. */
-void bm_arena_file_tree(struct bm_arena *arena, struct bm_tree *tree);
+/* After leaves of a tree were purged: counts its dirty ones. Gate. */
+void bm_arena_count_dirty(struct bm_arena *arena, struct bm_tree *tree);
 
-/* Gives back all that can be given without the owner: sweeps, recycles empty slabs, sheds empty
- * trees and purges free pages. Bytes that went back to the system. Any thread, under the gate. */
-size_t bm_arena_trim(struct bm_arena *arena);
+/* After any other change of a tree: puts it into the bucket that its largest free block asks for, and
+ * counts its dirty leaves. Gate. */
+void bm_arena_file_tree(struct bm_arena *arena, struct bm_tree *tree);
 
 /* Walks every invariant of the arena and its trees; aborts with the broken one. Gate. */
 void bm_arena_verify(struct bm_arena *arena);

@@ -174,6 +174,23 @@ bool bm_buddy_tree_next_free(const struct bm_buddy_tree *tree, unsigned from, un
     return best < 1U << tree->depth;
 }
 
+bool bm_buddy_tree_previous_of_order(const struct bm_buddy_tree *tree, unsigned order,
+                                     unsigned before, unsigned *first)
+{
+    unsigned begin = 1U << (tree->depth - order);
+    for (unsigned end = begin + (before >> order); end > begin; end = (end - 1) / 64 * 64) {
+        unsigned index = (end - 1) / 64;
+        uint64_t word = tree->is_free[index] & bm_low_mask((end - 1) % 64 + 1);
+        if (begin > index * 64) /* a level above shares the word */
+            word &= ~bm_low_mask(begin % 64);
+        if (word != 0) {
+            *first = first_leaf_below(tree, index * 64 + bm_highest_bit(word));
+            return true;
+        }
+    }
+    return false;
+}
+
 bool bm_buddy_tree_covers(const struct bm_buddy_tree *tree, unsigned leaf, unsigned *first,
                           unsigned *leaves)
 {

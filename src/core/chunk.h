@@ -84,7 +84,10 @@ struct bm_chunk_source {
     void (*release)(struct bm_chunk_source *source, struct bm_chunk *chunk);
     /* Gives the pages of a range back; true: they read as zero now. Takes no lock. */
     bool (*purge)(struct bm_chunk_source *source, void *address, size_t bytes);
-    size_t page_bytes; /* purge's granularity */
+    /* Bytes of a range that the system holds in pages; all of it when that is not known. No lock. */
+    size_t (*resident)(struct bm_chunk_source *source, void *address, size_t bytes);
+    size_t page_bytes;  /* purge's granularity */
+    int purge_delay_ms; /* decay.h */
 };
 
 #endif

@@ -6,6 +6,8 @@
 enum {
     KEPT_LEAVES_MAX = (1024 * 1024) / BM_LEAF_BYTES, /* of one block */
     KEPT_LEAVES_SUM_MAX = 2 * KEPT_LEAVES_MAX,       /* of all in an arena */
+    FREE = 1,    /* a slab's word: its one slot is free */
+    CLAIMED = 2, /* the same, but its pages are just going back */
 };
 
 static bool slot_is_free(struct bm_slab *slab)
@@ -44,7 +46,8 @@ static void install(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab
 bool bm_page_block_keep(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab *slab)
 {
     struct bm_kept *kept = bm_page_block_kept(arena, slab->leaves);
-    if (slab->leaves > KEPT_LEAVES_MAX || (kept->slab != NULL && slot_is_free(kept->slab)))
+    if (slab->leaves > KEPT_LEAVES_MAX || arena->source->purge_delay_ms == BM_PURGE_AT_ONCE ||
+        (kept->slab != NULL && slot_is_free(kept->slab)))
         return false;
     install(arena, tree, slab);
     return true;
@@ -55,6 +58,76 @@ void bm_page_block_drop_all(struct bm_arena *arena)
     for (unsigned index = 0; index < BM_KEPT_PAGE_BLOCKS; index++)
         drop(arena, &arena->kept[index]);
 }
+
+/* ---- purging ---- */
+
+/* Whether the owner does not use a kept block: it is free, or others freed it and nobody merged
+ * that yet. */
+static bool is_unused(struct bm_slab *slab)
+{
+    return slot_is_free(slab) || bm_remote_has(bm_tree_of(slab), slab, 0);
+}
+
+static bool purge_pages(struct bm_chunk_source *source, struct bm_kept *kept, size_t *resident)
+{
+    uintptr_t start = (uintptr_t)kept->block;
+    uintptr_t end = start + (size_t)kept->leaves * BM_LEAF_BYTES;
+    start = bm_round_up(start, source->page_bytes);
+    end = bm_round_down(end, source->page_bytes);
+    *resident = start < end ? source->resident(source, (void *)start, end - start) : 0;
+    return start >= end || source->purge(source, (void *)start, end - start);
+}
+
+/* Purges a kept block if it is still unused. One that others freed needs no claim: until that is
+ * merged, under the gate, nobody can take it. */
+static size_t purge_unused(struct bm_arena *arena, struct bm_kept *kept)
+{
+    struct bm_chunk_source *source = arena->source;
+    _Atomic uint64_t *word = &kept->slab->free[0];
+    uint64_t expected = FREE;
+    bool is_claimed = atomic_compare_exchange_strong_explicit(
+        word, &expected, CLAIMED, memory_order_acquire, memory_order_relaxed);
+    if (!is_claimed && !bm_remote_has(bm_tree_of(kept->slab), kept->slab, 0))
+        return 0;
+    size_t resident;
+    bool is_purged = purge_pages(source, kept, &resident);
+    if (is_purged)
+        atomic_store_explicit(&kept->age, BM_KEPT_PURGED, memory_order_relaxed);
+    expected = CLAIMED;
+    if (is_claimed && !atomic_compare_exchange_strong_explicit(
+                          word, &expected, FREE, memory_order_release, memory_order_relaxed))
+        bm_misuse("double free", kept->block, (size_t)kept->leaves * BM_LEAF_BYTES);
+    return is_purged ? resident : 0;
+}
+
+size_t bm_page_block_purge(struct bm_arena *arena, enum bm_kept_age age)
+{
+    size_t purged = 0;
+    for (unsigned index = 0; index < BM_KEPT_PAGE_BLOCKS; index++) {
+        struct bm_kept *kept = &arena->kept[index];
+        if (kept->slab == NULL || !is_unused(kept->slab))
+            continue;
+        uint32_t so_far = atomic_load_explicit(&kept->age, memory_order_relaxed);
+        if (so_far < (uint32_t)age)
+            atomic_store_explicit(&kept->age, so_far + 1, memory_order_relaxed);
+        else if (so_far != BM_KEPT_PURGED)
+            purged += purge_unused(arena, kept);
+    }
+    return purged;
+}
+
+bool bm_page_block_ages(struct bm_arena *arena)
+{
+    for (unsigned index = 0; index < BM_KEPT_PAGE_BLOCKS; index++) {
+        struct bm_kept *kept = &arena->kept[index];
+        if (kept->slab != NULL && is_unused(kept->slab) &&
+            atomic_load_explicit(&kept->age, memory_order_relaxed) != BM_KEPT_PURGED)
+            return true;
+    }
+    return false;
+}
+
+/* ---- allocating ---- */
 
 void *bm_page_block_allocate(struct bm_arena *arena, size_t bytes, size_t alignment, bool *is_zero)
 {
@@ -72,7 +145,8 @@ void *bm_page_block_allocate(struct bm_arena *arena, size_t bytes, size_t alignm
     bm_remote_merge(arena);
     struct bm_slab *slab = bm_arena_make_page_block(arena, leaves, order, is_zero);
     struct bm_tree *tree = slab == NULL ? NULL : bm_tree_of(slab);
-    if (slab != NULL && leaves <= KEPT_LEAVES_MAX)
+    if (slab != NULL && leaves <= KEPT_LEAVES_MAX &&
+        arena->source->purge_delay_ms != BM_PURGE_AT_ONCE)
         install(arena, tree, slab);
     bm_arena_shed(arena);
     bm_mutex_unlock(&arena->gate);

@@ -4,6 +4,9 @@
  * It is a slab of one slot. The arena keeps a few of them current by their length: such a block
  * is freed by the fast path, which sets its bit, and taken again by clearing it, without the
  * gate and without the buddy tree. How much may lie kept is bounded.
+ *
+ * Its pages may go back all the same while the owner sleeps: whoever has the gate claims a free kept
+ * block by its word, which is then neither that of a free block nor that of a live one.
  */
 #ifndef BM_CORE_PAGE_BLOCK_H
 #define BM_CORE_PAGE_BLOCK_H
@@ -16,15 +19,21 @@ BM_INLINE struct bm_kept *bm_page_block_kept(struct bm_arena *arena, size_t leav
     return &arena->kept[leaves % BM_KEPT_PAGE_BLOCKS];
 }
 
-/* Takes a kept block of exactly the leaves that `bytes` need. False: none is free. Owner. */
+/* Takes a kept block of exactly the leaves that `bytes` need. False: none is free, or it is being
+ * purged. An exchange, because others may claim it at the same moment. Owner. */
 BM_INLINE bool bm_page_block_take(struct bm_arena *arena, size_t bytes, void **block)
 {
     size_t leaves = (bytes + BM_LEAF_BYTES - 1) / BM_LEAF_BYTES;
     struct bm_kept *kept = bm_page_block_kept(arena, leaves);
-    if (kept->leaves != leaves ||
-        atomic_load_explicit(&kept->slab->free[0], memory_order_relaxed) == 0)
+    if (kept->leaves != leaves)
         return false;
-    atomic_store_explicit(&kept->slab->free[0], 0, memory_order_relaxed);
+    _Atomic uint64_t *word = &kept->slab->free[0];
+    uint64_t free = 1;
+    if (atomic_load_explicit(word, memory_order_relaxed) != free ||
+        !atomic_compare_exchange_strong_explicit(word, &free, 0, memory_order_acquire,
+                                                 memory_order_relaxed))
+        return false;
+    atomic_store_explicit(&kept->age, BM_KEPT_USED, memory_order_relaxed);
     *block = kept->block;
     return true;
 }
@@ -41,6 +50,13 @@ BM_MUST_CHECK bool bm_page_block_resize(struct bm_arena *arena, struct bm_tree *
 
 /* Keeps a page block that is free and not kept. False: there is no place. Gate. */
 bool bm_page_block_keep(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab *slab);
+
+/* Purges free kept blocks that are of an age at least; younger ones get older. Bytes that the system
+ * held of them. Any thread, under the gate. */
+size_t bm_page_block_purge(struct bm_arena *arena, enum bm_kept_age age);
+
+/* Whether a kept block is free, and would be purged in the end. Any thread, under the gate. */
+bool bm_page_block_ages(struct bm_arena *arena);
 
 /* Lets go of all kept blocks. Owner, under the gate. */
 void bm_page_block_drop_all(struct bm_arena *arena);

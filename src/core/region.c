@@ -8,16 +8,14 @@ enum {
      * are in use. */
     DIRTY_CHUNKS_MIN = 8,
     DIRTY_CHUNKS_SHARE_LIMITED = 8,
-    /* How fast those go that are not needed: see bm_regions_decay. */
-    DECAY_INTERVAL_MS = BM_PURGE_DELAY_MS / 2,
     DECAY_STEP_CHUNKS = 8,
-    DECAY_STEP_MS = 10,
 };
 
 void bm_regions_init(struct bm_regions *regions, struct bm_backend *backend)
 {
     regions->backend = backend;
     regions->next_chunks = BM_REGION_FIRST_CHUNKS;
+    regions->purge_delay_ms = BM_PURGE_DELAY_MS;
 }
 
 static char *chunk_address(const struct bm_region *region, unsigned chunk)
@@ -279,51 +277,30 @@ size_t bm_regions_purge(struct bm_regions *regions, size_t keep)
     return purged;
 }
 
-static size_t smaller_of(size_t left, size_t right)
+/* Nobody may have called for longer than an interval: then the one before was like this one. */
+static void begin_interval(struct bm_regions *regions, uint64_t last_end_ms, uint64_t now_ms)
 {
-    return left < right ? left : right;
-}
-
-/* Before dirty_chunks rises: it may just have been as low as it got. */
-static void note_least_dirty(struct bm_regions *regions)
-{
-    regions->least_dirty_chunks = smaller_of(regions->least_dirty_chunks, regions->dirty_chunks);
-}
-
-static void begin_interval(struct bm_regions *regions, uint64_t now_ms)
-{
-    note_least_dirty(regions);
-    regions->unneeded_chunks = regions->least_dirty_chunks;
-    regions->least_dirty_chunks = regions->dirty_chunks;
-    /* Nobody may have called for longer than an interval: then the one before is this one. */
-    bool is_next = now_ms < regions->interval_end_ms + DECAY_INTERVAL_MS;
+    bool is_next = now_ms < last_end_ms + bm_decay_interval_ms(regions->purge_delay_ms);
     regions->most_used_before = is_next ? regions->most_used_chunks : regions->used_chunks;
     regions->most_used_chunks = regions->used_chunks;
-    regions->interval_end_ms = now_ms + DECAY_INTERVAL_MS;
 }
 
 uint64_t bm_regions_decay(struct bm_regions *regions, uint64_t now_ms)
 {
-    if (now_ms >= regions->interval_end_ms)
-        begin_interval(regions, now_ms);
-    if (regions->dirty_chunks == 0)
-        return UINT64_MAX;
-    size_t step = smaller_of(regions->unneeded_chunks, DECAY_STEP_CHUNKS);
-    if (step == 0)
-        return regions->interval_end_ms;
-    if (now_ms < regions->next_step_ms)
-        return regions->next_step_ms;
-    (void)bm_regions_purge(regions,
-                           regions->dirty_chunks - smaller_of(step, regions->dirty_chunks));
-    regions->unneeded_chunks -= step;
-    regions->next_step_ms = now_ms + DECAY_STEP_MS;
-    return regions->next_step_ms;
+    struct bm_decay *decay = &regions->decay;
+    uint64_t last_end_ms = decay->interval_end_ms;
+    if (bm_decay_begin_interval(decay, regions->dirty_chunks, now_ms, regions->purge_delay_ms))
+        begin_interval(regions, last_end_ms, now_ms);
+    size_t step = bm_decay_take_step(decay, regions->dirty_chunks, DECAY_STEP_CHUNKS, now_ms);
+    if (step != 0)
+        (void)bm_regions_purge(regions, regions->dirty_chunks - step);
+    return bm_decay_due_ms(decay, regions->dirty_chunks);
 }
 
 void bm_regions_adopt(struct bm_regions *regions, void *address, size_t chunks, bool is_committed)
 {
     char *base = address;
-    note_least_dirty(regions);
+    bm_decay_note(&regions->decay, regions->dirty_chunks);
     while (chunks > 0) {
         size_t part = chunks < BM_BUDDY_MAX_LEAVES ? chunks : BM_BUDDY_MAX_LEAVES;
         /* A region of its own: between another one's frontier and here there may be a gap. */
@@ -400,6 +377,8 @@ size_t bm_regions_give_back(struct bm_regions *regions)
 
 static size_t dirty_bound(const struct bm_regions *regions)
 {
+    if (regions->purge_delay_ms <= BM_PURGE_AT_ONCE)
+        return regions->purge_delay_ms == BM_PURGE_AT_ONCE ? 0 : SIZE_MAX;
     size_t most = regions->most_used_chunks;
     return DIRTY_CHUNKS_MIN + (most > regions->most_used_before ? most : regions->most_used_before);
 }
@@ -418,7 +397,7 @@ void bm_regions_release(struct bm_regions *regions, void *address, size_t chunks
     struct bm_region *region = region_of(regions, address);
     bm_assert(region != NULL);
     unsigned first = chunk_number(region, address);
-    note_least_dirty(regions);
+    bm_decay_note(&regions->decay, regions->dirty_chunks);
     for (unsigned chunk = first; chunk < first + chunks; chunk++)
         set_dirty(region, chunk, true);
     bm_buddy_tree_release(&region->tree, first, (unsigned)chunks);

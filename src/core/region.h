@@ -26,12 +26,12 @@
 #include "backend/backend.h"
 #include "core/buddy_tree.h"
 #include "core/chunk.h"
+#include "core/decay.h"
 
 enum {
     BM_REGIONS_MAX = 1024,
     BM_REGION_FIRST_CHUNKS = 16,
     BM_REGION_MOST_CHUNKS = BM_BUDDY_MAX_LEAVES,
-    BM_PURGE_DELAY_MS = 1000, /* what lies free and unneeded for so long has gone back */
 };
 
 struct bm_region {
@@ -50,13 +50,10 @@ struct bm_regions {
     size_t reserved_bytes; /* of all regions */
     size_t used_chunks;
     size_t dirty_chunks;
-    /* Decay, of intervals of half the purge delay. */
-    size_t least_dirty_chunks; /* at any moment of this one */
-    size_t unneeded_chunks;    /* the least of the one before, without what was purged since */
-    size_t most_used_chunks;   /* at any moment of this one */
-    size_t most_used_before;   /* of the one before */
-    uint64_t interval_end_ms;
-    uint64_t next_step_ms;
+    int purge_delay_ms;    /* decay.h; constant once chunks are in use */
+    struct bm_decay decay; /* of dirty_chunks */
+    size_t most_used_chunks; /* at any moment of this interval */
+    size_t most_used_before; /* of the one before */
     struct bm_region region[BM_REGIONS_MAX];
     struct bm_chunk_map map;
 };
@@ -88,14 +85,9 @@ void bm_regions_adopt(struct bm_regions *regions, void *address, size_t chunks, 
 /* Purges free chunks until at most `keep` dirty ones are left: bytes that went back. */
 size_t bm_regions_purge(struct bm_regions *regions, size_t keep);
 
-/*
- * Purges dirty chunks that nobody has needed lately, a bounded number per call, to be called at
- * `now_ms` of a clock that never goes back. How many: the fewest that lay dirty at any moment of
- * the interval before, half a purge delay long; so a heap that goes up and down keeps what it is
- * going to use, and one that stays down has given back all within BM_PURGE_DELAY_MS, as far as the
- * steps are enough for it (1.6 GiB in an interval). Returns when to call again; UINT64_MAX: not
- * before chunks are released.
- */
+/* Purges dirty chunks that nobody has needed lately (decay.h), a bounded number per call: up to
+ * 1.6 GiB in half the default purge delay. Returns when to call again; UINT64_MAX: not before chunks
+ * are released. */
 uint64_t bm_regions_decay(struct bm_regions *regions, uint64_t now_ms);
 
 /* Returns address space: regions that are wholly free, and free tails of others where the process

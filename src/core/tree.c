@@ -15,25 +15,57 @@ static bool leaf_is_dirty(const struct bm_tree *tree, unsigned leaf)
     return tree->dirty[leaf / 64] >> (leaf % 64) & 1;
 }
 
-/* Marks leaves as written to; true when none of them was before. */
-static bool mark_dirty(struct bm_tree *tree, unsigned first, unsigned leaves)
+/* The bits of one word of `dirty` that stand for the leaves from `first` to before `end`, as far as
+ * that word goes; *next: the leaf to go on at. */
+static uint64_t mask_in_word(unsigned first, unsigned end, unsigned *next)
 {
-    bool were_clean = true;
-    for (unsigned leaf = first; leaf < first + leaves;) {
-        unsigned in_word = 64 - leaf % 64;
-        unsigned count = first + leaves - leaf < in_word ? first + leaves - leaf : in_word;
-        uint64_t mask = bm_low_mask(count) << (leaf % 64);
-        were_clean = were_clean && (tree->dirty[leaf / 64] & mask) == 0;
-        tree->dirty[leaf / 64] |= mask;
-        leaf += count;
-    }
-    return were_clean;
+    unsigned in_word = 64 - first % 64;
+    unsigned count = end - first < in_word ? end - first : in_word;
+    *next = first + count;
+    return bm_low_mask(count) << (first % 64);
 }
 
-static void mark_clean(struct bm_tree *tree, unsigned first, unsigned leaves)
+/* Marks leaves as written to; how many of them were before. */
+static unsigned mark_dirty(struct bm_tree *tree, unsigned first, unsigned leaves)
 {
-    for (unsigned leaf = first; leaf < first + leaves; leaf++)
-        tree->dirty[leaf / 64] &= ~(UINT64_C(1) << (leaf % 64));
+    unsigned were_dirty = 0;
+    unsigned next;
+    for (unsigned leaf = first; leaf < first + leaves; leaf = next) {
+        uint64_t mask = mask_in_word(leaf, first + leaves, &next);
+        uint64_t *word = &tree->dirty[leaf / 64];
+        were_dirty += bm_count_bits(*word & mask);
+        *word |= mask;
+    }
+    return were_dirty;
+}
+
+/* Marks leaves as zero; how many of them were not before. */
+static unsigned mark_clean(struct bm_tree *tree, unsigned first, unsigned leaves)
+{
+    unsigned were_dirty = 0;
+    unsigned next;
+    for (unsigned leaf = first; leaf < first + leaves; leaf = next) {
+        uint64_t mask = mask_in_word(leaf, first + leaves, &next);
+        uint64_t *word = &tree->dirty[leaf / 64];
+        were_dirty += bm_count_bits(*word & mask);
+        *word &= ~mask;
+    }
+    return were_dirty;
+}
+
+/* Free leaves come into use: whether all of them read as zero. */
+static bool take_leaves(struct bm_tree *tree, unsigned first, unsigned leaves)
+{
+    unsigned were_dirty = mark_dirty(tree, first, leaves);
+    tree->dirty_leaves = (uint16_t)(tree->dirty_leaves - were_dirty);
+    return were_dirty == 0;
+}
+
+/* Leaves in use, all of them dirty, become free. */
+static void release_leaves(struct bm_tree *tree, unsigned first, unsigned leaves)
+{
+    bm_buddy_tree_release(&tree->pages, first, leaves);
+    tree->dirty_leaves = (uint16_t)(tree->dirty_leaves + leaves);
 }
 
 struct bm_tree *bm_tree_init(void *chunk, bool is_zero, struct bm_arena *owner,
@@ -44,6 +76,7 @@ struct bm_tree *bm_tree_init(void *chunk, bool is_zero, struct bm_arena *owner,
         /* Up to the descriptors; those and the remote lines are cleared as they are made. */
         memset(tree, 0, offsetof(struct bm_tree, slabs) + sizeof(struct bm_slab));
         memset(tree->dirty, 0xff, sizeof tree->dirty);
+        tree->dirty_leaves = BM_TREE_LEAVES;
     }
     tree->chunk.kind = BM_CHUNK_TREE;
     tree->owner = owner;
@@ -51,7 +84,7 @@ struct bm_tree *bm_tree_init(void *chunk, bool is_zero, struct bm_arena *owner,
     tree->header_leaves = (uint16_t)(BM_TREE_HEADER_LEAVES + extra_leaves);
     bm_buddy_tree_init(&tree->pages, BM_BUDDY_MAX_DEPTH);
     bm_buddy_tree_release(&tree->pages, tree->header_leaves, BM_TREE_LEAVES - tree->header_leaves);
-    (void)mark_dirty(tree, 0, tree->header_leaves);
+    (void)take_leaves(tree, 0, tree->header_leaves);
     return tree;
 }
 
@@ -98,7 +131,7 @@ static struct bm_slab *make(struct bm_tree *tree, unsigned leaves, unsigned orde
     if (!bm_buddy_tree_allocate(&tree->pages, order, leaves, first))
         return NULL;
     struct bm_slab *slab = take_descriptor(tree);
-    *is_zero = mark_dirty(tree, *first, leaves);
+    *is_zero = take_leaves(tree, *first, leaves);
     assign_leaves(tree, *first, leaves, bm_tree_slab_number(tree, slab));
     slab->leaves = (uint16_t)leaves;
     slab->next = NULL;
@@ -149,7 +182,7 @@ void bm_tree_recycle_slab(struct bm_tree *tree, struct bm_slab *slab)
 {
     unsigned first = bm_slab_first_leaf(slab);
     assign_leaves(tree, first, slab->leaves, 0);
-    bm_buddy_tree_release(&tree->pages, first, slab->leaves);
+    release_leaves(tree, first, slab->leaves);
     slab->state = BM_SLAB_VACANT;
     slab->next = tree->vacant;
     tree->vacant = slab;
@@ -162,21 +195,21 @@ bool bm_tree_resize_page_block(struct bm_tree *tree, struct bm_slab *slab, unsig
     unsigned number = bm_tree_slab_number(tree, slab);
     if (leaves < slab->leaves) {
         assign_leaves(tree, first + leaves, slab->leaves - leaves, 0);
-        bm_buddy_tree_release(&tree->pages, first + leaves, slab->leaves - leaves);
+        release_leaves(tree, first + leaves, slab->leaves - leaves);
     } else if (leaves > slab->leaves) {
         unsigned more = leaves - slab->leaves;
         if (!bm_buddy_tree_claim(&tree->pages, first + slab->leaves, more))
             return false;
-        (void)mark_dirty(tree, first + slab->leaves, more);
+        (void)take_leaves(tree, first + slab->leaves, more);
         assign_leaves(tree, first + slab->leaves, more, number);
     }
     slab->leaves = (uint16_t)leaves;
     return true;
 }
 
-/* Purges the dirty leaves of one free run, by whole pages, as one call. */
-static size_t purge_run(struct bm_tree *tree, struct bm_chunk_source *source, unsigned first,
-                        unsigned leaves)
+/* Purges the dirty leaves of one free block, by whole pages, as one call. */
+static void purge_block(struct bm_tree *tree, struct bm_chunk_source *source, unsigned first,
+                        unsigned leaves, struct bm_purge *purge)
 {
     unsigned leaves_per_page = (unsigned)(source->page_bytes / BM_LEAF_BYTES);
     unsigned end = first + leaves;
@@ -184,34 +217,28 @@ static size_t purge_run(struct bm_tree *tree, struct bm_chunk_source *source, un
         first++;
     while (first < end && !leaf_is_dirty(tree, end - 1))
         end--;
-    first = (first + leaves_per_page - 1) / leaves_per_page * leaves_per_page;
-    end = end / leaves_per_page * leaves_per_page;
+    first = (unsigned)bm_round_up(first, leaves_per_page);
+    end = (unsigned)bm_round_down(end, leaves_per_page);
     if (first >= end)
-        return 0;
+        return;
+    void *start = (char *)tree + (size_t)first * BM_LEAF_BYTES;
     size_t bytes = (size_t)(end - first) * BM_LEAF_BYTES;
-    if (!source->purge(source, (char *)tree + (size_t)first * BM_LEAF_BYTES, bytes))
-        return 0;
-    mark_clean(tree, first, end - first);
-    return bytes;
+    size_t resident = purge->is_exact ? source->resident(source, start, bytes) : bytes;
+    if (!source->purge(source, start, bytes))
+        return;
+    unsigned cleaned = mark_clean(tree, first, end - first);
+    tree->dirty_leaves = (uint16_t)(tree->dirty_leaves - cleaned);
+    purge->leaves -= cleaned < purge->leaves ? cleaned : purge->leaves;
+    purge->bytes += resident;
 }
 
-size_t bm_tree_purge(struct bm_tree *tree, struct bm_chunk_source *source)
+void bm_tree_purge(struct bm_tree *tree, struct bm_chunk_source *source, struct bm_purge *purge)
 {
-    size_t purged = 0;
-    unsigned first = 0;
-    unsigned leaves = 0;
-    while (bm_buddy_tree_next_free(&tree->pages, first + leaves, &first, &leaves))
-        purged += purge_run(tree, source, first, leaves);
-    return purged;
-}
-
-size_t bm_tree_dirty_bytes(const struct bm_tree *tree)
-{
-    size_t dirty = 0;
-    unsigned first = 0;
-    unsigned leaves = 0;
-    while (bm_buddy_tree_next_free(&tree->pages, first + leaves, &first, &leaves))
-        for (unsigned leaf = first; leaf < first + leaves; leaf++)
-            dirty += leaf_is_dirty(tree, leaf) ? BM_LEAF_BYTES : 0;
-    return dirty;
+    int least_order = (int)purge->least_order;
+    for (int order = bm_buddy_tree_largest_order(&tree->pages); order >= least_order; order--) {
+        unsigned first = BM_TREE_LEAVES;
+        while (purge->leaves != 0 && tree->dirty_leaves != 0 &&
+               bm_buddy_tree_previous_of_order(&tree->pages, (unsigned)order, first, &first))
+            purge_block(tree, source, first, 1U << order, purge);
+    }
 }

@@ -12,7 +12,8 @@
  * Invariants (bm_tree_verify):
  *   1. slab_of_leaf[l] names slab n > 0 exactly for the leaves of slab n, and is 0 for all others;
  *   2. every leaf is in a free buddy block, in one slab, or in the header;
- *   3. a free leaf whose dirty bit is clear reads as zero.
+ *   3. a free leaf whose dirty bit is clear reads as zero;
+ *   4. dirty_leaves is the number of free leaves whose dirty bit is set.
  *
  * Everything here changes under the owning arena's gate, except a slab's own words and credit
  * (slab.h) and the remote words (remote_free.h).
@@ -38,6 +39,8 @@ struct bm_tree {
     uint16_t slabs_live; /* slabs in use */
     uint16_t bucket;     /* the arena's list this tree hangs in */
     uint16_t header_leaves;
+    uint16_t dirty_leaves;  /* invariant 4 */
+    uint16_t counted_dirty; /* of them, as far as the arena knows */
     struct bm_arena *owner; /* constant while the tree lives */
     struct bm_tree *next;   /* in the arena's bucket */
     struct bm_tree *previous;
@@ -103,11 +106,23 @@ void bm_tree_recycle_slab(struct bm_tree *tree, struct bm_slab *slab);
 BM_MUST_CHECK bool bm_tree_resize_page_block(struct bm_tree *tree, struct bm_slab *slab,
                                              unsigned leaves);
 
-/* Gives the contents of free dirty leaves back to the system: bytes that went. */
-size_t bm_tree_purge(struct bm_tree *tree, struct bm_chunk_source *source);
+/* What is to be purged, and what was. */
+struct bm_purge {
+    size_t leaves;        /* how many at most, or somewhat more: a free block goes as a whole */
+    unsigned least_order; /* free blocks of a smaller order stay as they are */
+    bool is_exact;        /* `bytes` is what the system held, which costs a call more to find out */
+    size_t bytes;         /* that went back */
+};
 
-/* Bytes of free leaves that bm_tree_purge would look at. */
-size_t bm_tree_dirty_bytes(const struct bm_tree *tree);
+/* Gives the contents of free dirty leaves back to the system: of the largest free blocks first, and
+ * of the highest address, for those are the last to be used again. */
+void bm_tree_purge(struct bm_tree *tree, struct bm_chunk_source *source, struct bm_purge *purge);
+
+/* Bytes of free leaves that may hold memory. */
+static inline size_t bm_tree_dirty_bytes(const struct bm_tree *tree)
+{
+    return (size_t)tree->dirty_leaves * BM_LEAF_BYTES;
+}
 
 /* Walks every invariant of the tree, its buddy tree and its slabs; aborts with the broken one. */
 void bm_tree_verify(struct bm_tree *tree);

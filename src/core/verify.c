@@ -48,11 +48,15 @@ void bm_tree_verify(struct bm_tree *tree)
         live++;
         leaves += slab->leaves;
     }
+    unsigned dirty = 0;
     for (unsigned leaf = 0; leaf <= BM_TREE_LEAVES; leaf++)
         assigned += tree->slab_of_leaf[leaf] != 0;
+    for (unsigned word = 0; word < BM_TREE_LEAVES / 64; word++)
+        dirty += bm_count_bits(tree->dirty[word]);
     REQUIRE(live == tree->slabs_live);
     REQUIRE(assigned + tree->header_leaves == leaves);           /* tree.h, 1 */
     REQUIRE(leaves + tree->pages.free_leaves == BM_TREE_LEAVES); /* tree.h, 2 */
+    REQUIRE(leaves + tree->dirty_leaves == dirty);               /* tree.h, 4 */
     REQUIRE(tree->slabs[0].reciprocal == 0);
 }
 
@@ -121,6 +125,7 @@ void bm_arena_verify(struct bm_arena *arena)
 {
     size_t trees = 0;
     size_t slabs = 0;
+    size_t dirty_leaves = 0;
     REQUIRE(atomic_load_explicit(&bm_no_slots, memory_order_relaxed) == 0);
     for (unsigned bucket = 0; bucket < BM_BUCKETS; bucket++) {
         REQUIRE((arena->buckets[bucket] != NULL) == (arena->open_buckets >> bucket & 1));
@@ -128,12 +133,15 @@ void bm_arena_verify(struct bm_arena *arena)
             REQUIRE(tree->owner == arena);
             REQUIRE(tree->bucket == bucket && bucket_for(arena, tree) == bucket);
             bm_tree_verify(tree);
+            REQUIRE(tree->counted_dirty == tree->dirty_leaves);
             trees++;
             slabs += tree->slabs_live;
+            dirty_leaves += tree->dirty_leaves;
         }
     }
     REQUIRE(trees == arena->trees);
     REQUIRE(slabs == arena->slabs_live);
+    REQUIRE(dirty_leaves == arena->dirty_leaves);
     verify_lists(arena);
     verify_kept(arena);
 }

@@ -1,6 +1,8 @@
 #include "core_heap.h"
 
+#include "backend/resident.h"
 #include "core/page_block.h"
+#include "core/purge.h"
 #include "core/remote_free.h"
 
 #include <stdio.h>
@@ -59,6 +61,12 @@ static bool purge_pages(struct bm_chunk_source *source, void *address, size_t by
     return heap->fake.base.purge(&heap->fake.base, address, bytes);
 }
 
+static size_t resident_bytes(struct bm_chunk_source *source, void *address, size_t bytes)
+{
+    struct core_heap *heap = (struct core_heap *)source;
+    return bm_resident_bytes(address, bytes, heap->fake.base.page_bytes);
+}
+
 /* ---- life ---- */
 
 static void must(bool is_done, const char *what)
@@ -84,7 +92,9 @@ void core_heap_init(struct core_heap *heap, size_t arena_bytes, size_t page_byte
         .publish = publish_chunk,
         .release = release_chunk,
         .purge = purge_pages,
+        .resident = resident_bytes,
         .page_bytes = heap->fake.base.page_bytes,
+        .purge_delay_ms = BM_PURGE_DELAY_MS,
     };
 }
 

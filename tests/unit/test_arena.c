@@ -1,5 +1,6 @@
 /* arena: slots, cursors, credit, lists of slabs, buckets of trees, from the cradle to the grave. */
 #include "core/arena.h"
+#include "core/purge.h"
 
 #include "core_heap.h"
 #include "expect.h"

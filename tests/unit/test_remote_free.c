@@ -1,4 +1,5 @@
 /* remote free: blocks freed by threads that do not own them, merged, or swept while it sleeps. */
+#include "core/purge.h"
 #include "core/remote_free.h"
 
 #include "core/page_block.h"

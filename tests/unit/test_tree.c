@@ -20,6 +20,14 @@ static bool purge(struct bm_chunk_source *source, void *address, size_t bytes)
     return !purge_is_refused && madvise(address, bytes, MADV_DONTNEED) == 0;
 }
 
+/* Purges all that is free: bytes that went. */
+static size_t purge_all(struct bm_tree *tree, struct bm_chunk_source *from)
+{
+    struct bm_purge purged = {.leaves = SIZE_MAX};
+    bm_tree_purge(tree, from, &purged);
+    return purged.bytes;
+}
+
 static struct bm_chunk_source source = {.purge = purge, .page_bytes = 4096};
 
 static void map_chunk(void)
@@ -194,20 +202,20 @@ Test(tree, purges_what_is_free_and_dirty)
     struct bm_slab *dead = bm_tree_make_page_block(tree, 64, 6, &is_zero);
     memset(slab_memory(tree, live), 0x11, slab_bytes(live));
     memset(slab_memory(tree, dead), 0x22, slab_bytes(dead));
-    expect(bm_tree_purge(tree, &source) == 0 && purge_calls == 0);
+    expect(purge_all(tree, &source) == 0 && purge_calls == 0);
     void *memory = slab_memory(tree, dead);
     recycle(tree, dead);
     expect(bm_tree_dirty_bytes(tree) == 64 * BM_LEAF_BYTES);
     purge_is_refused = true;
-    expect(bm_tree_purge(tree, &source) == 0);
+    expect(purge_all(tree, &source) == 0);
     expect(bm_tree_dirty_bytes(tree) == 64 * BM_LEAF_BYTES);
     expect(is_filled(memory, 64 * BM_LEAF_BYTES, 0x22));
     purge_is_refused = false;
-    expect(bm_tree_purge(tree, &source) == 64 * BM_LEAF_BYTES);
+    expect(purge_all(tree, &source) == 64 * BM_LEAF_BYTES);
     expect(bm_tree_dirty_bytes(tree) == 0);
     expect(is_filled(memory, 64 * BM_LEAF_BYTES, 0));
     expect(is_filled(slab_memory(tree, live), slab_bytes(live), 0x11));
-    expect(bm_tree_purge(tree, &source) == 0);
+    expect(purge_all(tree, &source) == 0);
     bm_tree_verify(tree);
     dead = bm_tree_make_page_block(tree, 64, 6, &is_zero);
     expect(is_zero && slab_memory(tree, dead) == memory);
@@ -225,7 +233,7 @@ Test(tree, purges_whole_os_pages_only)
     memset(slab_memory(tree, live), 0x11, slab_bytes(live));
     unsigned first = bm_slab_first_leaf(dead);
     expect(bm_tree_resize_page_block(tree, dead, 7));
-    expect(bm_tree_purge(tree, &large) == 48 * BM_LEAF_BYTES);
+    expect(purge_all(tree, &large) == 48 * BM_LEAF_BYTES);
     expect(bm_tree_dirty_bytes(tree) == 9 * BM_LEAF_BYTES);
     char *memory = (char *)tree + (size_t)first * BM_LEAF_BYTES;
     expect(is_filled(memory, 16 * BM_LEAF_BYTES, 0x22));
@@ -284,7 +292,7 @@ static void run_program(uint64_t seed, size_t page_bytes)
         unsigned what = (unsigned)random_below(&random, 64);
         if (what == 0) {
             size_t dirty = bm_tree_dirty_bytes(tree);
-            size_t purged = bm_tree_purge(tree, &source);
+            size_t purged = purge_all(tree, &source);
             expect(page_bytes > 4096 || bm_tree_dirty_bytes(tree) == 0);
             expect(page_bytes > 4096 || purged >= dirty);
         } else if (what < 8 && count > 0) {

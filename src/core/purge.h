@@ -1,0 +1,27 @@
+/*
+ * purge: which free pages of an arena go back to the system, and when.
+ *
+ * Any thread may purge any arena under its gate, whether the owner sleeps or works: free leaves are
+ * the gate's, and a kept page block is claimed first (page_block.h). What an owner holds that
+ * others can't give back is one slab a size class, the current one.
+ */
+#ifndef BM_CORE_PURGE_H
+#define BM_CORE_PURGE_H
+
+#include "core/arena.h"
+
+/* Purges free leaves of all trees, as far as `purge` says. Gate. */
+void bm_arena_purge(struct bm_arena *arena, struct bm_purge *purge);
+
+/* Gives back all that can be given without the owner: sweeps, recycles empty slabs, sheds empty
+ * trees, and purges free pages and kept page blocks. Bytes that the system held of what it got
+ * back. Gate. */
+size_t bm_arena_trim(struct bm_arena *arena);
+
+/* To be called now and then, at `now_ms` of a clock that never goes back: sweeps what others freed
+ * while the owner sleeps, and purges what has not been needed lately (decay.h), a bounded number of
+ * leaves per call. *purged_leaves grows by how many. Returns when to call again; UINT64_MAX: there
+ * is nothing to wait for. Gate. */
+uint64_t bm_arena_decay(struct bm_arena *arena, uint64_t now_ms, size_t *purged_leaves);
+
+#endif
