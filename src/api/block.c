@@ -1,5 +1,7 @@
 #include "api/block.h"
 
+#include "api/arenas.h"
+#include "api/housekeeping.h"
 #include "api/options.h"
 #include "api/system_memory.h"
 #include "api/thread_arena.h"
@@ -31,6 +33,8 @@ static void *allocate_small(unsigned size_class)
         block = bm_arena_refill(arena, size_class);
     bm_thread_leave(arena);
     bm_thread_tick();
+    if (bm_unlikely(bm_peek(bm_housekeeper.wants_thread)))
+        bm_housekeeping_start();
     return block;
 }
 
@@ -195,9 +199,12 @@ static void free_huge(struct bm_huge *huge, void *block)
 {
     struct bm_arena *arena = bm_thread.arena;
     bm_huge_mark_free(huge, block);
-    struct bm_huge *unwanted = arena == NULL ? huge : bm_huge_keep(&arena->kept_huge, huge);
+    bool may_keep = arena != NULL && bm_options.purge_delay_ms != BM_PURGE_AT_ONCE;
+    struct bm_huge *unwanted = may_keep ? bm_huge_keep(&arena->kept_huge, huge) : huge;
     if (unwanted != NULL)
         bm_system_release_huge(unwanted);
+    if (unwanted != huge)
+        bm_system_note_kept();
 }
 
 static void free_remote(struct bm_tree *tree, void *block)

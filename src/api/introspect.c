@@ -4,6 +4,7 @@
  */
 #include "api/introspect.h"
 
+#include "api/arenas.h"
 #include "api/block.h"
 #include "api/export.h"
 #include "api/options.h"

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-struct bm_options bm_options = {.purge_delay_ms = BM_PURGE_DELAY_MS};
+struct bm_options bm_options = {.purge_delay_ms = BM_PURGE_DELAY_MS, .limit_bytes = SIZE_MAX};
 
 static void refuse(const char *name, const char *value, size_t length)
 {
@@ -28,7 +28,7 @@ static void refuse(const char *name, const char *value, size_t length)
 }
 
 /* Decimal digits only, at least one: -1 for anything else, and for more than `most`. */
-static int parse_number(const char *text, size_t length, int most)
+static int64_t parse_number(const char *text, size_t length, int64_t most)
 {
     int64_t number = 0;
     if (length == 0)
@@ -36,58 +36,111 @@ static int parse_number(const char *text, size_t length, int most)
     for (size_t index = 0; index < length; index++) {
         if (text[index] < '0' || text[index] > '9')
             return -1;
-        number = number * 10 + (text[index] - '0');
-        if (number > most)
+        int digit = text[index] - '0';
+        if (number > (most - digit) / 10)
             return -1;
+        number = number * 10 + digit;
     }
-    return (int)number;
+    return number;
 }
 
 static void read_perturb(const char *text)
 {
-    int number = parse_number(text, strlen(text), UINT8_MAX);
+    int64_t number = parse_number(text, strlen(text), UINT8_MAX);
     if (number >= 0)
         bm_options.perturb = (uint8_t)number;
     else
         refuse("MALLOC_PERTURB_", text, strlen(text));
 }
 
-/* Whether `text` is stats:exit or stats:exit=PID, which then holds. */
-static bool set_stats(const char *text, size_t length)
-{
-    static const char stats_exit[] = "stats:exit";
-    size_t name_length = sizeof stats_exit - 1;
-    int process = 0;
-    if (length < name_length || memcmp(text, stats_exit, name_length) != 0)
-        return false;
-    if (length > name_length) {
-        process = parse_number(text + name_length + 1, length - name_length - 1, INT_MAX);
-        if (text[name_length] != '=' || process <= 0)
-            return false;
-    }
-    bm_options.stats_at_exit = true;
-    bm_options.stats_process = process;
-    return true;
-}
+/* ---- BUDDYMALLOC_CONF: a name, a colon and a value; each setter says whether it took it ---- */
 
 static bool is_text(const char *text, size_t length, const char *expected)
 {
     return length == strlen(expected) && memcmp(text, expected, length) == 0;
 }
 
-static bool set_huge_pages(const char *text, size_t length)
+static bool set_switch(bool *is_on, const char *text, size_t length)
 {
-    bool is_on = is_text(text, length, "huge_pages:on");
-    if (!is_on && !is_text(text, length, "huge_pages:off"))
+    if (!is_text(text, length, "on") && !is_text(text, length, "off"))
         return false;
-    bm_options.huge_pages = is_on;
+    *is_on = is_text(text, length, "on");
     return true;
 }
 
-static void set_option(const char *text, size_t length)
+static bool set_background_purge(const char *text, size_t length)
 {
-    if (!set_stats(text, length) && !set_huge_pages(text, length))
-        refuse("BUDDYMALLOC_CONF", text, length);
+    return set_switch(&bm_options.background_purge, text, length);
+}
+
+static bool set_huge_pages(const char *text, size_t length)
+{
+    return set_switch(&bm_options.huge_pages, text, length);
+}
+
+/* Bytes; K, M, G and T stand for powers of 1024. */
+static bool set_limit(const char *text, size_t length)
+{
+    static const char units[] = "KMGT";
+    const char *unit = length == 0 ? NULL : memchr(units, text[length - 1], sizeof units - 1);
+    unsigned shift = unit == NULL ? 0 : 10 * (unsigned)(unit - units + 1);
+    int64_t number = parse_number(text, unit == NULL ? length : length - 1, INT64_MAX);
+    if (number <= 0 || (uint64_t)number > SIZE_MAX >> shift)
+        return false;
+    bm_options.limit_bytes = (size_t)number << shift;
+    return true;
+}
+
+static bool set_purge_delay(const char *text, size_t length)
+{
+    int64_t number = parse_number(text, length, INT_MAX);
+    if (is_text(text, length, "-1"))
+        number = BM_PURGE_NEVER;
+    else if (number < 0)
+        return false;
+    bm_options.purge_delay_ms = (int)number;
+    return true;
+}
+
+/* exit, or exit=PID. */
+static bool set_stats(const char *text, size_t length)
+{
+    static const char when[] = "exit";
+    size_t when_length = sizeof when - 1;
+    int64_t process = 0;
+    if (length < when_length || memcmp(text, when, when_length) != 0)
+        return false;
+    if (length > when_length) {
+        process = parse_number(text + when_length + 1, length - when_length - 1, INT_MAX);
+        if (text[when_length] != '=' || process <= 0)
+            return false;
+    }
+    bm_options.stats_at_exit = true;
+    bm_options.stats_process = (pid_t)process;
+    return true;
+}
+
+static const struct {
+    const char *name;
+    bool (*set)(const char *text, size_t length);
+} settings[] = {
+    {"background_purge", set_background_purge},
+    {"huge_pages", set_huge_pages},
+    {"limit", set_limit},
+    {"purge_delay", set_purge_delay},
+    {"stats", set_stats},
+};
+
+static bool set_option(const char *text, size_t length)
+{
+    const char *colon = memchr(text, ':', length);
+    if (colon == NULL)
+        return false;
+    size_t name_length = (size_t)(colon - text);
+    for (size_t index = 0; index < sizeof settings / sizeof *settings; index++)
+        if (is_text(text, name_length, settings[index].name))
+            return settings[index].set(colon + 1, length - name_length - 1);
+    return false;
 }
 
 void bm_options_read(void)
@@ -98,8 +151,8 @@ void bm_options_read(void)
     const char *text = secure_getenv("BUDDYMALLOC_CONF");
     while (text != NULL && *text != '\0') {
         size_t length = strcspn(text, ",");
-        if (length > 0)
-            set_option(text, length);
+        if (length > 0 && !set_option(text, length))
+            refuse("BUDDYMALLOC_CONF", text, length);
         text += length + (text[length] == ',');
     }
 }

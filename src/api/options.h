@@ -7,6 +7,10 @@
  *       stats:exit           print a summary when a process ends
  *       stats:exit=PID       the same, but only for the process with this id
  *       huge_pages:on        ask for huge pages where a thread's heap is large; default off
+ *       purge_delay:MS       what lay free and unneeded so long has gone back; default 1000; 0: at
+ *                            once; -1: only malloc_trim gives back
+ *       background_purge:on  a thread gives back, also while all others sleep; default off
+ *       limit:BYTES          the most the heap may hold, also with a unit K, M, G or T; default none
  *
  * A value that is refused is named on standard error, and ignored.
  */
@@ -15,6 +19,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -23,6 +28,7 @@ struct bm_options {
     bool huge_pages;
     bool background_purge;
     int purge_delay_ms; /* core/decay.h */
+    size_t limit_bytes; /* SIZE_MAX: none */
     bool stats_at_exit;
     pid_t stats_process; /* 0: every process */
 };

@@ -4,6 +4,7 @@
  */
 #include "api/process.h"
 
+#include "api/housekeeping.h"
 #include "api/introspect.h"
 #include "api/options.h"
 #include "api/thread_arena.h"
@@ -20,14 +21,15 @@ void bm_process_start(void)
 {
     enum { ABOVE_THE_PROGRAMS_OWN = 64 };
     bm_options_read();
+    atomic_store(&bm_housekeeper.wants_thread, bm_options.background_purge);
     if (bm_options.stats_at_exit)
         summary_descriptor = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, ABOVE_THE_PROGRAMS_OWN);
 }
 
 __attribute__((constructor(101))) static void on_load(void)
 {
-    (void)pthread_atfork(bm_arenas_before_fork, bm_arenas_after_fork_in_parent,
-                         bm_arenas_after_fork_in_child);
+    (void)pthread_atfork(bm_threads_before_fork, bm_threads_after_fork_in_parent,
+                         bm_threads_after_fork_in_child);
 }
 
 __attribute__((destructor(101))) static void on_exit_of_program(void)

@@ -20,6 +20,9 @@ static uint64_t now_ms;               /* when the clock was last read; system-me
 static void decay(void)
 {
     uint64_t due = bm_regions_decay(&regions, now_ms);
+    uint64_t of_kept = bm_huge_decay(&huge_heap, now_ms);
+    if (due > of_kept)
+        due = of_kept;
     atomic_store_explicit(&decay_due_ms, due, memory_order_relaxed);
 }
 
@@ -78,9 +81,8 @@ static bool purge_pages(struct bm_chunk_source *source, void *address, size_t by
 
 static size_t resident_bytes(struct bm_chunk_source *source, void *address, size_t bytes)
 {
-    struct bm_backend *backend = regions.backend;
     (void)source;
-    return backend->resident == NULL ? bytes : backend->resident(backend, address, bytes);
+    return bm_backend_resident(regions.backend, address, bytes);
 }
 
 static struct bm_chunk_source source = {
@@ -212,15 +214,22 @@ void bm_system_zero(void *block, size_t bytes)
 
 /* ---- giving back ---- */
 
-void bm_system_decay(void)
+uint64_t bm_system_decay(uint64_t moment)
 {
-    uint64_t moment = bm_clock_ms();
-    if (bm_likely(moment < atomic_load_explicit(&decay_due_ms, memory_order_relaxed)))
-        return;
+    uint64_t due = atomic_load_explicit(&decay_due_ms, memory_order_relaxed);
+    if (bm_likely(moment < due))
+        return due;
     if (!bm_mutex_try_lock(&lock))
-        return; /* who has it may be at it, and the next tick comes soon */
+        return moment; /* who has it may be at it, and the next tick comes soon */
     decay_at(moment);
     bm_system_unlock();
+    return atomic_load_explicit(&decay_due_ms, memory_order_relaxed);
+}
+
+void bm_system_note_kept(void)
+{
+    if (bm_unlikely(atomic_load_explicit(&decay_due_ms, memory_order_relaxed) == UINT64_MAX))
+        atomic_store_explicit(&decay_due_ms, 0, memory_order_relaxed);
 }
 
 size_t bm_system_trim(size_t keep_bytes)

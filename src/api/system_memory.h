@@ -43,9 +43,13 @@ void *bm_system_resize_huge(struct bm_huge *huge, size_t bytes);
  * lock. */
 void bm_system_zero(void *block, size_t bytes);
 
-/* Gives back what has not been needed for a while, if it is time to (bm_regions_decay). Cheap:
- * to be called now and then by whatever goes on in a process. Holds no lock on entry. */
-void bm_system_decay(void);
+/* Gives back free chunks and kept huge blocks that have not been needed for a while, if it is time
+ * to at `now_ms` of bm_clock_ms. When there will be more to do; UINT64_MAX: not before something is
+ * freed. Cheap: to be called now and then. Holds no lock on entry. */
+uint64_t bm_system_decay(uint64_t now_ms);
+
+/* To be called after a huge block was freed and kept, with no lock held. */
+void bm_system_note_kept(void);
 
 /* Gives back the pages of kept huge blocks and of free chunks except `keep_bytes`, and when that is
  * 0 the address space of regions that are wholly free: bytes of memory that went. */

@@ -5,9 +5,6 @@
  * new one. When the thread ends, what is empty goes back, and an arena with live blocks waits
  * idle for the next thread. What a thread allocates after that (in destructors that run late), or
  * when there is no memory for an arena, comes from one shared arena, under a lock.
- *
- * All arenas hang in a registry under the system-memory lock. Who visits an arena of another
- * thread pins it first, so that it stays while no lock is held.
  */
 #ifndef BM_API_THREAD_ARENA_H
 #define BM_API_THREAD_ARENA_H
@@ -44,18 +41,10 @@ void bm_thread_tick(void);
 /* Makes the fast paths of the calling thread take the slow ones, or no longer. */
 void bm_thread_update_fast(void);
 
-/* Calls visit for every arena, its gate held and nothing else. `only_if` (NULL: all) is asked
- * first, under the system-memory lock. */
-void bm_arenas_visit(bool (*only_if)(const struct bm_arena *arena),
-                     void (*visit)(struct bm_arena *arena, void *context), void *context);
-
-/* Sweeps the arenas that have enough completed slabs waiting. */
-void bm_arenas_sweep(void);
-
 /* fork(2): the parent holds every lock while it forks. In the child, every other thread's arena
  * is idle. */
-void bm_arenas_before_fork(void);
-void bm_arenas_after_fork_in_parent(void);
-void bm_arenas_after_fork_in_child(void);
+void bm_threads_before_fork(void);
+void bm_threads_after_fork_in_parent(void);
+void bm_threads_after_fork_in_child(void);
 
 #endif

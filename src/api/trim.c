@@ -1,5 +1,6 @@
 #include "api/trim.h"
 
+#include "api/arenas.h"
 #include "api/system_memory.h"
 #include "api/thread_arena.h"
 #include "core/page_block.h"

@@ -58,6 +58,12 @@ struct bm_backend {
     void (*advise_huge)(struct bm_backend *backend, void *address, size_t bytes);
 };
 
+/* Resident bytes of a range; all of it where the backend can't tell. */
+static inline size_t bm_backend_resident(struct bm_backend *backend, void *address, size_t bytes)
+{
+    return backend->resident == NULL ? bytes : backend->resident(backend, address, bytes);
+}
+
 /* The backend this build was configured with; initialised by the first call, before which no
  * other thread may call it. Exactly one of mmap_backend.c and sbrk_backend.c is in the library. */
 struct bm_backend *bm_backend_default(void);

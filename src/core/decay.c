@@ -1,7 +1,5 @@
 #include "core/decay.h"
 
-enum { STEP_MS = 10 }; /* between two of them */
-
 static size_t smaller_of(size_t left, size_t right)
 {
     return left < right ? left : right;
@@ -24,7 +22,7 @@ size_t bm_decay_take_step(struct bm_decay *decay, size_t amount, size_t step, ui
     if (taken == 0 || now_ms < decay->next_step_ms)
         return 0;
     decay->unneeded -= taken;
-    decay->next_step_ms = now_ms + STEP_MS;
+    decay->next_step_ms = now_ms + BM_DECAY_STEP_MS;
     return taken;
 }
 

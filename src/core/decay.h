@@ -21,6 +21,8 @@ enum {
     BM_PURGE_DELAY_MS = 1000,
     BM_PURGE_AT_ONCE = 0,
     BM_PURGE_NEVER = -1,
+    /* Between two steps of one purge. */
+    BM_DECAY_STEP_MS = 10,
 };
 
 struct bm_decay {

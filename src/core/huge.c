@@ -7,6 +7,7 @@
 enum {
     DEDICATED_CHUNKS = 32, /* from so many on, a reservation of its own, if it can move */
     KEPT_CHUNKS_MAX = 4,
+    DECAY_STEP_CHUNKS = 8, /* purged in a call, or somewhat more */
 };
 
 /* A block and the header in front of it: what to ask for. */
@@ -244,6 +245,7 @@ struct bm_huge *bm_huge_keep(struct bm_huge **kept, struct bm_huge *huge)
     if (huge->is_dedicated || huge->run_bytes > KEPT_CHUNKS_MAX * BM_CHUNK_BYTES)
         return huge;
     struct bm_huge *evicted = *kept;
+    atomic_store_explicit(&huge->free_since, 0, memory_order_relaxed);
     *kept = huge;
     return evicted;
 }
@@ -278,10 +280,11 @@ static size_t purge_kept(struct bm_huge_heap *heap, struct bm_huge *huge)
     if (atomic_load_explicit(&huge->is_clean, memory_order_relaxed) ||
         !claim_free(huge, BM_HUGE_PURGING))
         return 0;
+    size_t resident = bm_backend_resident(backend, huge->user, bytes);
     bool is_clean = backend->purge(backend, huge->user, bytes);
     atomic_store_explicit(&huge->is_clean, is_clean, memory_order_relaxed);
     atomic_store_explicit(&huge->state, BM_HUGE_FREE, memory_order_release);
-    return is_clean ? bytes : 0;
+    return is_clean ? resident : 0;
 }
 
 size_t bm_huge_purge_kept(struct bm_huge_heap *heap)
@@ -290,6 +293,47 @@ size_t bm_huge_purge_kept(struct bm_huge_heap *heap)
     for (struct bm_huge *huge = heap->first; huge != NULL; huge = huge->next)
         purged += purge_kept(heap, huge);
     return purged;
+}
+
+/* Whether a kept block may hold memory; what its owner does at this moment may change that. */
+static bool is_kept_dirty(struct bm_huge *huge)
+{
+    return atomic_load_explicit(&huge->state, memory_order_relaxed) == BM_HUGE_FREE &&
+           !atomic_load_explicit(&huge->is_clean, memory_order_relaxed);
+}
+
+/* Whether no interval before this one found a block free. */
+static bool is_new(const struct bm_huge_heap *heap, struct bm_huge *huge)
+{
+    uint32_t since = atomic_load_explicit(&huge->free_since, memory_order_relaxed);
+    if (since == 0)
+        atomic_store_explicit(&huge->free_since, heap->interval, memory_order_relaxed);
+    return since == 0 || since == heap->interval;
+}
+
+uint64_t bm_huge_decay(struct bm_huge_heap *heap, uint64_t now_ms)
+{
+    int delay_ms = heap->regions->purge_delay_ms;
+    size_t purged = 0;
+    bool is_waiting = false;
+    if (now_ms < heap->next_step_ms)
+        return heap->next_step_ms;
+    if (now_ms >= heap->interval_end_ms) {
+        heap->interval++;
+        heap->interval_end_ms = now_ms + bm_decay_interval_ms(delay_ms);
+    }
+    for (struct bm_huge *huge = heap->first; huge != NULL && delay_ms != BM_PURGE_NEVER;
+         huge = huge->next) {
+        if (!is_kept_dirty(huge))
+            continue;
+        if (is_new(heap, huge))
+            is_waiting = true;
+        else if (purged < DECAY_STEP_CHUNKS * BM_CHUNK_BYTES)
+            purged += purge_kept(heap, huge);
+    }
+    bool is_cut_short = purged >= DECAY_STEP_CHUNKS * BM_CHUNK_BYTES;
+    heap->next_step_ms = is_cut_short ? now_ms + BM_DECAY_STEP_MS : heap->interval_end_ms;
+    return is_cut_short || is_waiting ? heap->next_step_ms : UINT64_MAX;
 }
 
 void bm_huge_recover(struct bm_huge_heap *heap, const struct bm_huge *kept)

@@ -35,6 +35,7 @@ struct bm_huge {
     size_t run_bytes;
     _Atomic bool is_clean; /* free, and reads as zero; written by who has the state */
     uint32_t page_bytes;   /* of the OS */
+    _Atomic uint32_t free_since; /* the number of the interval that found it free; 0: none yet */
     bool is_dedicated;     /* a reservation of its own */
     struct bm_huge *next;
     struct bm_huge *previous;
@@ -44,6 +45,9 @@ struct bm_huge_heap {
     struct bm_regions *regions;
     struct bm_huge *first;  /* all huge blocks, live and kept */
     size_t dedicated_bytes; /* reserved outside the regions */
+    uint32_t interval;      /* its number: see bm_huge_decay */
+    uint64_t interval_end_ms;
+    uint64_t next_step_ms;
 };
 
 void bm_huge_init(struct bm_huge_heap *heap, struct bm_regions *regions);
@@ -77,8 +81,13 @@ struct bm_huge *bm_huge_keep(struct bm_huge **kept, struct bm_huge *huge);
  * *is_zero: whether it reads as zero. NULL: it doesn't, or is being purged. Owner. */
 struct bm_huge *bm_huge_take_kept(struct bm_huge **kept, size_t bytes, bool *is_zero);
 
-/* Gives the pages of all kept blocks back: bytes that went. System-memory lock. */
+/* Gives the pages of all kept blocks back: bytes that the system held of them. System-memory lock. */
 size_t bm_huge_purge_kept(struct bm_huge_heap *heap);
+
+/* To be called now and then, at `now_ms` of a clock that never goes back: gives the pages of kept
+ * blocks back that were found free in an interval before (decay.h), a bounded number per call.
+ * Returns when to call again; UINT64_MAX: not before a block is freed. System-memory lock. */
+uint64_t bm_huge_decay(struct bm_huge_heap *heap, uint64_t now_ms);
 
 /* In fork's child: gives back blocks that a vanished thread had marked free and not released yet;
  * all free ones but `kept`. No other thread exists. */

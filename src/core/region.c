@@ -238,12 +238,12 @@ bool bm_regions_claim(struct bm_regions *regions, void *address, size_t chunks)
     return true;
 }
 
-/* Purges the dirty chunks in [first, end), from the end down, as runs. */
-static size_t purge_free_run(struct bm_regions *regions, struct bm_region *region, unsigned first,
-                             unsigned end, size_t keep)
+/* Purges the dirty chunks in [first, end), from the end down, as runs. *resident, if asked for,
+ * grows by what the system held of them. */
+static void purge_free_run(struct bm_regions *regions, struct bm_region *region, unsigned first,
+                           unsigned end, size_t keep, size_t *resident)
 {
     struct bm_backend *backend = regions->backend;
-    size_t purged = 0;
     while (first < end && regions->dirty_chunks > keep) {
         unsigned stop = end;
         while (end > first && chunk_is_dirty(region, end - 1) &&
@@ -254,27 +254,34 @@ static size_t purge_free_run(struct bm_regions *regions, struct bm_region *regio
             end--;
             continue;
         }
-        if (!backend->purge(backend, chunk_address(region, end), bytes))
-            return purged;
+        char *start = chunk_address(region, end);
+        size_t held = resident == NULL ? 0 : bm_backend_resident(backend, start, bytes);
+        if (!backend->purge(backend, start, bytes))
+            return;
         for (unsigned chunk = end; chunk < stop; chunk++)
             set_dirty(region, chunk, false);
         regions->dirty_chunks -= stop - end;
-        purged += bytes;
+        if (resident != NULL)
+            *resident += held;
     }
-    return purged;
 }
 
-size_t bm_regions_purge(struct bm_regions *regions, size_t keep)
+static void purge_down_to(struct bm_regions *regions, size_t keep, size_t *resident)
 {
-    size_t purged = 0;
     for (unsigned index = regions->count; index-- > 0 && regions->dirty_chunks > keep;) {
         struct bm_region *region = &regions->region[index];
         unsigned first = 0;
         unsigned chunks = 0;
         while (bm_buddy_tree_next_free(&region->tree, first + chunks, &first, &chunks))
-            purged += purge_free_run(regions, region, first, first + chunks, keep);
+            purge_free_run(regions, region, first, first + chunks, keep, resident);
     }
-    return purged;
+}
+
+size_t bm_regions_purge(struct bm_regions *regions, size_t keep)
+{
+    size_t resident = 0;
+    purge_down_to(regions, keep, &resident);
+    return resident;
 }
 
 /* Nobody may have called for longer than an interval: then the one before was like this one. */
@@ -293,8 +300,16 @@ uint64_t bm_regions_decay(struct bm_regions *regions, uint64_t now_ms)
         begin_interval(regions, last_end_ms, now_ms);
     size_t step = bm_decay_take_step(decay, regions->dirty_chunks, DECAY_STEP_CHUNKS, now_ms);
     if (step != 0)
-        (void)bm_regions_purge(regions, regions->dirty_chunks - step);
+        purge_down_to(regions, regions->dirty_chunks - step, NULL);
     return bm_decay_due_ms(decay, regions->dirty_chunks);
+}
+
+static size_t dirty_bound(const struct bm_regions *regions)
+{
+    if (regions->purge_delay_ms <= BM_PURGE_AT_ONCE)
+        return regions->purge_delay_ms == BM_PURGE_AT_ONCE ? 0 : SIZE_MAX;
+    size_t most = regions->most_used_chunks;
+    return DIRTY_CHUNKS_MIN + (most > regions->most_used_before ? most : regions->most_used_before);
 }
 
 void bm_regions_adopt(struct bm_regions *regions, void *address, size_t chunks, bool is_committed)
@@ -317,7 +332,7 @@ void bm_regions_adopt(struct bm_regions *regions, void *address, size_t chunks, 
         base += part * BM_CHUNK_BYTES;
         chunks -= part;
     }
-    (void)bm_regions_purge(regions, DIRTY_CHUNKS_MIN);
+    purge_down_to(regions, dirty_bound(regions), NULL);
 }
 
 /* The first chunk from which on all are free; the region's size when the last one is in use. */
@@ -375,20 +390,12 @@ size_t bm_regions_give_back(struct bm_regions *regions)
     return bytes;
 }
 
-static size_t dirty_bound(const struct bm_regions *regions)
-{
-    if (regions->purge_delay_ms <= BM_PURGE_AT_ONCE)
-        return regions->purge_delay_ms == BM_PURGE_AT_ONCE ? 0 : SIZE_MAX;
-    size_t most = regions->most_used_chunks;
-    return DIRTY_CHUNKS_MIN + (most > regions->most_used_before ? most : regions->most_used_before);
-}
-
 static void keep_within_limit(struct bm_regions *regions)
 {
     size_t bound = DIRTY_CHUNKS_MIN + regions->used_chunks / DIRTY_CHUNKS_SHARE_LIMITED;
     if (regions->dirty_chunks <= bound)
         return;
-    (void)bm_regions_purge(regions, bound / 2);
+    purge_down_to(regions, bound / 2, NULL);
     (void)bm_regions_give_back(regions);
 }
 
@@ -406,5 +413,5 @@ void bm_regions_release(struct bm_regions *regions, void *address, size_t chunks
     if (is_limited(regions))
         keep_within_limit(regions);
     else
-        (void)bm_regions_purge(regions, dirty_bound(regions));
+        purge_down_to(regions, dirty_bound(regions), NULL);
 }

@@ -82,7 +82,8 @@ void bm_regions_release(struct bm_regions *regions, void *address, size_t chunks
  * chunks are free, and dirty if all of it is committed; else none of it ever was. */
 void bm_regions_adopt(struct bm_regions *regions, void *address, size_t chunks, bool is_committed);
 
-/* Purges free chunks until at most `keep` dirty ones are left: bytes that went back. */
+/* Purges free chunks until at most `keep` dirty ones are left: bytes that the system held of those
+ * that went. */
 size_t bm_regions_purge(struct bm_regions *regions, size_t keep);
 
 /* Purges dirty chunks that nobody has needed lately (decay.h), a bounded number per call: up to

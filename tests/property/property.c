@@ -13,6 +13,7 @@
  */
 #include "buddymalloc/buddymalloc.h"
 
+#include "api/arenas.h"
 #include "api/thread_arena.h"
 #include "program.h"
 

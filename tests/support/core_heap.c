@@ -1,6 +1,5 @@
 #include "core_heap.h"
 
-#include "backend/resident.h"
 #include "core/page_block.h"
 #include "core/purge.h"
 #include "core/remote_free.h"
@@ -64,7 +63,7 @@ static bool purge_pages(struct bm_chunk_source *source, void *address, size_t by
 static size_t resident_bytes(struct bm_chunk_source *source, void *address, size_t bytes)
 {
     struct core_heap *heap = (struct core_heap *)source;
-    return bm_resident_bytes(address, bytes, heap->fake.base.page_bytes);
+    return bm_backend_resident(&heap->fake.base, address, bytes);
 }
 
 /* ---- life ---- */

@@ -259,6 +259,27 @@ static void step_claim(struct bm_buddy_tree *tree, struct model *model,
         model_set(model, first, leaves, false);
 }
 
+/* The walk down an order meets what the walk up meets, the other way round. */
+static void expect_walk_down(const struct bm_buddy_tree *tree)
+{
+    static unsigned starts[BM_BUDDY_MAX_LEAVES];
+    for (unsigned order = 0; order <= tree->depth; order++) {
+        unsigned count = 0;
+        unsigned first = 0;
+        unsigned leaves = 0;
+        while (bm_buddy_tree_next_free(tree, first + leaves, &first, &leaves))
+            if (leaves == 1U << order)
+                starts[count++] = first;
+        first = 1U << tree->depth;
+        while (bm_buddy_tree_previous_of_order(tree, order, first, &first)) {
+            expect(count > 0);
+            count--;
+            expect_at(first == starts[count], "order %u: %u", order, first);
+        }
+        expect(count == 0);
+    }
+}
+
 static void run_program(unsigned depth, unsigned steps, uint64_t seed)
 {
     static struct model model;
@@ -281,8 +302,10 @@ static void run_program(unsigned depth, unsigned steps, uint64_t seed)
             step_release(&tree, &model, &random);
         }
         expect_equal(&tree, &model);
-        if (step % 16 == 0)
+        if (step % 16 == 0) {
             expect_walk(&tree, &model);
+            expect_walk_down(&tree);
+        }
     }
 }
 

@@ -252,6 +252,60 @@ TEST_WITHIN(huge, purges_what_is_kept)
     release(live);
 }
 
+TEST_WITHIN(huge, what_is_kept_decays)
+{
+    enum { INTERVAL_MS = BM_PURGE_DELAY_MS / 2 };
+    uint64_t now_ms = 5000;
+    bool is_zero;
+    struct bm_huge *huge = allocate(8 * MIB, 1);
+    expect(bm_huge_decay(&heap.huge, now_ms) == UINT64_MAX);
+    for (unsigned round = 0; round < 4; round++) {
+        touch(huge, 5);
+        bm_huge_mark_free(huge, huge->user);
+        expect(bm_huge_keep(&kept_block, huge) == NULL);
+        now_ms += INTERVAL_MS;
+        expect(bm_huge_decay(&heap.huge, now_ms) == now_ms + INTERVAL_MS);
+        expect(is_touched(huge->user, 8 * MIB, 5));
+        expect(bm_huge_take_kept(&kept_block, 8 * MIB, &is_zero) == huge && !is_zero);
+    }
+    bm_huge_mark_free(huge, huge->user);
+    expect(bm_huge_keep(&kept_block, huge) == NULL);
+    now_ms += INTERVAL_MS;
+    (void)bm_huge_decay(&heap.huge, now_ms);
+    now_ms += INTERVAL_MS;
+    expect(bm_huge_decay(&heap.huge, now_ms) == UINT64_MAX);
+    expect(bm_huge_take_kept(&kept_block, 8 * MIB, &is_zero) == huge && is_zero);
+    release(huge);
+}
+
+/* Two kept blocks are more than one call may purge. */
+TEST_WITHIN(huge, decays_in_steps)
+{
+    enum { INTERVAL_MS = BM_PURGE_DELAY_MS / 2, COUNT = 6 };
+    struct bm_huge *blocks[COUNT];
+    uint64_t now_ms = 5000;
+    for (unsigned index = 0; index < COUNT; index++) {
+        struct bm_huge *kept = NULL;
+        blocks[index] = allocate(15 * MIB, 1);
+        touch(blocks[index], 5);
+        bm_huge_mark_free(blocks[index], blocks[index]->user);
+        expect(bm_huge_keep(&kept, blocks[index]) == NULL);
+    }
+    (void)bm_huge_decay(&heap.huge, now_ms);
+    now_ms += INTERVAL_MS;
+    unsigned calls = 0;
+    for (uint64_t due = now_ms; due != UINT64_MAX; calls++) {
+        size_t before = heap.fake.purged_bytes;
+        now_ms = due;
+        due = bm_huge_decay(&heap.huge, now_ms);
+        expect(heap.fake.purged_bytes - before <= 48 * MIB);
+        expect(due >= now_ms + BM_DECAY_STEP_MS);
+    }
+    expect(calls >= 2 && heap.fake.purged_bytes >= COUNT * 15 * MIB);
+    for (unsigned index = 0; index < COUNT; index++)
+        bm_huge_release(&heap.huge, blocks[index]);
+}
+
 TEST_WITHIN(huge, recovers_what_was_not_released_yet)
 {
     struct bm_huge *live = allocate(8 * MIB, 4096);

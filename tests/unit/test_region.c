@@ -290,6 +290,28 @@ Test(region, decay_keeps_what_comes_and_goes)
     release(used, 100);
 }
 
+Test(region, a_delay_of_0_leaves_nothing_dirty)
+{
+    set_up(CHUNKS(1024));
+    regions.purge_delay_ms = BM_PURGE_AT_ONCE;
+    char *used = acquire(100);
+    release(acquire(100), 100);
+    expect(regions.dirty_chunks == 0 && fake.purged_bytes == CHUNKS(100));
+    release(used, 100);
+}
+
+Test(region, a_delay_of_minus_1_purges_nothing)
+{
+    set_up(CHUNKS(1024));
+    regions.purge_delay_ms = BM_PURGE_NEVER;
+    uint64_t now_ms = 5000;
+    release(acquire(500), 500);
+    decay_until(&now_ms, now_ms + 10 * BM_PURGE_DELAY_MS);
+    release(acquire(1), 1);
+    expect(regions.dirty_chunks == 500);
+    expect(bm_regions_purge(&regions, 0) == CHUNKS(500));
+}
+
 Test(region, decay_that_is_refused_is_not_repeated_at_once)
 {
     set_up(CHUNKS(1024));
@@ -334,11 +356,11 @@ Test(region, adopts_a_reservation)
     set_up(CHUNKS(256));
     expect(acquire(16) != NULL);
     char *gap = reserve_committed(1);
-    char *base = reserve_committed(20);
-    bm_regions_adopt(&regions, base, 20, true);
+    char *base = reserve_committed(40);
+    bm_regions_adopt(&regions, base, 40, true);
     bm_regions_verify(&regions);
-    expect(regions.count == 2 && regions.reserved_bytes == CHUNKS(36));
-    expect(regions.dirty_chunks <= 8);
+    expect(regions.count == 2 && regions.reserved_bytes == CHUNKS(56));
+    expect(regions.dirty_chunks == 8 + 16);
     bool is_zero;
     char *run = bm_regions_acquire(&regions, 16, 0, BM_CHUNK_BYTES, &is_zero);
     expect(run == base && !is_zero);

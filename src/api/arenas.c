@@ -1,0 +1,220 @@
+#include "api/arenas.h"
+
+#include "api/system_memory.h"
+#include "core/purge.h"
+#include "core/remote_free.h"
+
+/* All of these: system-memory lock. */
+static struct bm_arena *arenas;
+static struct bm_arena *next_to_decay; /* NULL: a new round begins */
+static uint64_t soonest_due_ms;        /* of those that were visited in this round */
+
+/* ---- registry; system-memory lock held ---- */
+
+static void register_arena(struct bm_arena *arena)
+{
+    arena->previous = NULL;
+    arena->next = arenas;
+    if (arena->next != NULL)
+        arena->next->previous = arena;
+    arenas = arena;
+}
+
+static void unregister_arena(struct bm_arena *arena)
+{
+    if (arena->next != NULL)
+        arena->next->previous = arena->previous;
+    if (arena->previous != NULL)
+        arena->previous->next = arena->next;
+    else
+        arenas = arena->next;
+    if (arena == next_to_decay)
+        next_to_decay = arena->next;
+}
+
+static void set_idle(struct bm_arena *arena, bool is_idle)
+{
+    arena->is_idle = is_idle;
+    atomic_store_explicit(&arena->sweep_after, is_idle ? 1 : BM_SWEEP_AFTER, memory_order_relaxed);
+}
+
+/* An idle arena without a live block goes back to the system, if nobody is looking at it. */
+static void destroy_if_empty(struct bm_arena *arena)
+{
+    if (!arena->is_idle || arena->pins != 0 || arena->slabs_live != 0)
+        return;
+    unregister_arena(arena);
+    bm_arena_destroy(arena);
+}
+
+struct bm_arena *bm_arenas_create(void)
+{
+    struct bm_arena *arena = bm_arena_create(bm_system_source());
+    if (arena != NULL)
+        register_arena(arena);
+    return arena;
+}
+
+struct bm_arena *bm_arenas_adopt_or_create(void)
+{
+    for (struct bm_arena *arena = arenas; arena != NULL; arena = arena->next)
+        if (arena->is_idle) {
+            set_idle(arena, false);
+            return arena;
+        }
+    return bm_arenas_create();
+}
+
+void bm_arenas_let_go(struct bm_arena *arena)
+{
+    /* From here on nobody but those who free will look at what they complete. */
+    atomic_store_explicit(&arena->sweep_after, 1, memory_order_relaxed);
+    bm_mutex_lock(&arena->gate);
+    bm_arena_retire(arena);
+    bm_mutex_unlock(&arena->gate);
+    bm_system_lock();
+    set_idle(arena, true);
+    destroy_if_empty(arena);
+    bm_system_unlock();
+}
+
+/* ---- visits ---- */
+
+void bm_arenas_visit(bool (*only_if)(const struct bm_arena *arena),
+                     void (*visit)(struct bm_arena *arena, void *context), void *context)
+{
+    bm_system_init();
+    bm_system_lock();
+    for (struct bm_arena *arena = arenas; arena != NULL;) {
+        if (only_if == NULL || only_if(arena)) {
+            arena->pins++;
+            bm_system_unlock();
+            bm_mutex_lock(&arena->gate);
+            visit(arena, context);
+            bm_mutex_unlock(&arena->gate);
+            bm_system_lock();
+            arena->pins--;
+        }
+        struct bm_arena *next = arena->next;
+        destroy_if_empty(arena);
+        arena = next;
+    }
+    bm_system_unlock();
+}
+
+static bool wants_sweep(const struct bm_arena *arena)
+{
+    return atomic_load_explicit(&arena->completed, memory_order_relaxed) >=
+           atomic_load_explicit(&arena->sweep_after, memory_order_relaxed);
+}
+
+static void sweep(struct bm_arena *arena, void *context)
+{
+    (void)context;
+    bm_remote_sweep(arena);
+    bm_arena_shed(arena);
+}
+
+void bm_arenas_sweep(void)
+{
+    bm_arenas_visit(wants_sweep, sweep, NULL);
+}
+
+/* ---- decay ---- */
+
+/* The gate is only tried: its owner may be at work, and the next call comes soon. */
+static uint64_t decay_one(struct bm_arena *arena, uint64_t now_ms, size_t *purged_leaves)
+{
+    if (!bm_mutex_try_lock(&arena->gate))
+        return now_ms;
+    uint64_t due = bm_arena_decay(arena, now_ms, purged_leaves);
+    bm_mutex_unlock(&arena->gate);
+    return due;
+}
+
+uint64_t bm_arenas_decay(uint64_t now_ms)
+{
+    enum { ARENAS_PER_CALL = 64, LEAVES_PER_CALL = 4096 };
+    size_t purged_leaves = 0;
+    bm_system_lock();
+    if (next_to_decay == NULL) {
+        next_to_decay = arenas;
+        soonest_due_ms = UINT64_MAX;
+    }
+    for (unsigned count = 0; next_to_decay != NULL && count < ARENAS_PER_CALL &&
+                             purged_leaves < LEAVES_PER_CALL;
+         count++) {
+        struct bm_arena *arena = next_to_decay;
+        arena->pins++;
+        bm_system_unlock();
+        uint64_t due = decay_one(arena, now_ms, &purged_leaves);
+        bm_system_lock();
+        arena->pins--;
+        if (soonest_due_ms > due)
+            soonest_due_ms = due;
+        next_to_decay = arena->next;
+        destroy_if_empty(arena);
+    }
+    uint64_t soonest = next_to_decay != NULL ? now_ms : soonest_due_ms;
+    bm_system_unlock();
+    return soonest > now_ms + BM_DECAY_STEP_MS ? soonest : now_ms + BM_DECAY_STEP_MS;
+}
+
+/* ---- fork ---- */
+
+/* Takes one gate that is not taken yet; false when there is none. System-memory lock held on
+ * entry and exit; it is let go while waiting, for gates come before it in the lock order. */
+static bool lock_next_gate(void)
+{
+    for (struct bm_arena *arena = arenas; arena != NULL; arena = arena->next) {
+        if (arena->is_locked_for_fork)
+            continue;
+        if (!bm_mutex_try_lock(&arena->gate)) {
+            arena->pins++;
+            bm_system_unlock();
+            bm_mutex_lock(&arena->gate);
+            bm_system_lock();
+            arena->pins--;
+        }
+        arena->is_locked_for_fork = true;
+        return true;
+    }
+    return false;
+}
+
+void bm_arenas_lock_all(void)
+{
+    bm_system_lock();
+    while (lock_next_gate())
+        continue;
+}
+
+void bm_arenas_unlock_all(void)
+{
+    for (struct bm_arena *arena = arenas; arena != NULL; arena = arena->next) {
+        if (arena->is_locked_for_fork)
+            bm_mutex_unlock(&arena->gate);
+        arena->is_locked_for_fork = false;
+    }
+    bm_system_unlock();
+}
+
+void bm_arenas_recover(const struct bm_arena *own, const struct bm_arena *shared)
+{
+    for (struct bm_arena *arena = arenas; arena != NULL; arena = arena->next) {
+        arena->is_locked_for_fork = false;
+        arena->pins = 0;
+        bm_mutex_init(&arena->gate);
+        bm_remote_recover(arena);
+    }
+    struct bm_arena *next;
+    for (struct bm_arena *arena = arenas; arena != NULL; arena = next) {
+        next = arena->next;
+        if (arena == own || arena == shared)
+            continue;
+        arena->kept_huge = NULL;
+        bm_arena_retire(arena);
+        set_idle(arena, true);
+        destroy_if_empty(arena);
+    }
+}

@@ -1,0 +1,39 @@
+/*
+ * arenas: all arenas of the process, those of threads and those that wait for one.
+ *
+ * They hang in a registry under the system-memory lock. Who visits an arena of another thread pins
+ * it first, so that it stays while no lock is held.
+ */
+#ifndef BM_API_ARENAS_H
+#define BM_API_ARENAS_H
+
+#include "core/arena.h"
+
+/* An arena that an ended thread left behind, or a new one. NULL: no memory. System-memory lock. */
+struct bm_arena *bm_arenas_adopt_or_create(void);
+struct bm_arena *bm_arenas_create(void);
+
+/* The arena has no owner any more. It waits for the next one; without a live block it goes. Holds no
+ * lock on entry. */
+void bm_arenas_let_go(struct bm_arena *arena);
+
+/* Calls visit for every arena, its gate held and nothing else. `only_if` (NULL: all) is asked
+ * first, under the system-memory lock. */
+void bm_arenas_visit(bool (*only_if)(const struct bm_arena *arena),
+                     void (*visit)(struct bm_arena *arena, void *context), void *context);
+
+/* Sweeps the arenas that have enough completed slabs waiting. */
+void bm_arenas_sweep(void);
+
+/* bm_arena_decay for the next few arenas, those left out whose gate is taken. Returns when to call
+ * again; UINT64_MAX: none of them all has anything to wait for. One call at a time. */
+uint64_t bm_arenas_decay(uint64_t now_ms);
+
+/* For fork: takes every gate, and with the last one the system-memory lock; lets go of all. */
+void bm_arenas_lock_all(void);
+void bm_arenas_unlock_all(void);
+/* In fork's child: nobody else exists, and nobody holds anything. Every arena but these two (NULL:
+ * none) has lost its owner. */
+void bm_arenas_recover(const struct bm_arena *own, const struct bm_arena *shared);
+
+#endif

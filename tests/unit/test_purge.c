@@ -1,0 +1,354 @@
+/* purge: free pages of an arena go back, by time and by trim, whether its owner sleeps or not. */
+#include "core/purge.h"
+
+#include "backend/resident.h"
+#include "core/page_block.h"
+#include "core/remote_free.h"
+#include "core_heap.h"
+#include "dying.h"
+#include "expect.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define KIB ((size_t)1024)
+#define MIB (1024 * KIB)
+
+enum { INTERVAL_MS = BM_PURGE_DELAY_MS / 2 };
+
+static struct core_heap heap;
+static struct bm_arena *arena;
+static uint64_t now_ms = 5000;
+
+static size_t resident(struct bm_backend *backend, void *address, size_t bytes)
+{
+    return bm_resident_bytes(address, bytes, backend->page_bytes);
+}
+
+static void set_up(void)
+{
+    core_heap_init(&heap, 2048 * MIB, 0);
+    heap.fake.base.resident = resident;
+    arena = bm_arena_create(&heap.source);
+    expect(arena != NULL);
+}
+
+static void tear_down(void)
+{
+    expect(core_heap_retire(&heap, arena));
+    core_heap_finish(&heap);
+}
+
+static char *allocate(size_t bytes)
+{
+    char *block = core_heap_allocate(&heap, arena, bytes);
+    expect(block != NULL);
+    memset(block, 0x44, bytes);
+    return block;
+}
+
+static void release(void *block)
+{
+    core_heap_free(&heap, arena, block);
+}
+
+/* As another thread, of no arena. */
+static void remote_free(void *block)
+{
+    core_heap_free(&heap, NULL, block);
+}
+
+/* Leaves that one call purged. */
+static size_t decay_once(uint64_t *due)
+{
+    size_t purged = 0;
+    bm_mutex_lock(&arena->gate);
+    *due = bm_arena_decay(arena, now_ms, &purged);
+    bm_arena_verify(arena);
+    bm_mutex_unlock(&arena->gate);
+    return purged;
+}
+
+/* Calls it as often as it asks to be called, for `ms` milliseconds: leaves purged. */
+static size_t decay_for(uint64_t ms)
+{
+    uint64_t end_ms = now_ms + ms;
+    uint64_t due;
+    size_t purged = 0;
+    for (;;) {
+        purged += decay_once(&due);
+        if (due > end_ms)
+            break;
+        expect(due > now_ms);
+        now_ms = due;
+    }
+    now_ms = end_ms;
+    return purged;
+}
+
+static size_t trim(void)
+{
+    bm_mutex_lock(&arena->gate);
+    size_t bytes = bm_arena_trim(arena);
+    bm_arena_verify(arena);
+    bm_mutex_unlock(&arena->gate);
+    return bytes;
+}
+
+/* Fills some trees with blocks of half a MiB, and frees all but every eighth. */
+static void leave_holes(char **blocks, unsigned count)
+{
+    for (unsigned index = 0; index < count; index++)
+        blocks[index] = allocate(500 * KIB + 3 * BM_LEAF_BYTES * (index % 8));
+    for (unsigned index = 0; index < count; index++)
+        if (index % 8 != 0)
+            release(blocks[index]);
+    bm_mutex_lock(&arena->gate);
+    bm_page_block_drop_all(arena);
+    bm_arena_shed(arena);
+    bm_mutex_unlock(&arena->gate);
+}
+
+static void release_rest(char **blocks, unsigned count)
+{
+    for (unsigned index = 0; index < count; index += 8)
+        release(blocks[index]);
+}
+
+TEST_WITHIN(purge, what_nobody_needs_goes_within_the_delay)
+{
+    enum { COUNT = 64 };
+    char *blocks[COUNT];
+    leave_holes(blocks, COUNT);
+    size_t dirty = arena->dirty_leaves;
+    expect(dirty > 3000);
+    expect(decay_for(INTERVAL_MS - 1) == 0);
+    expect(decay_for(INTERVAL_MS) == dirty);
+    expect(arena->dirty_leaves == 0);
+    for (unsigned index = 0; index < COUNT; index += 8)
+        expect(blocks[index][400 * KIB] == 0x44);
+    uint64_t due;
+    expect(decay_once(&due) == 0 && due == UINT64_MAX);
+    release_rest(blocks, COUNT);
+}
+
+TEST_WITHIN(purge, no_call_purges_more_than_a_bound)
+{
+    enum { COUNT = 200 };
+    char *blocks[COUNT];
+    uint64_t due;
+    leave_holes(blocks, COUNT);
+    (void)decay_once(&due);
+    now_ms += INTERVAL_MS;
+    size_t dirty = arena->dirty_leaves;
+    expect(dirty > 3 * 3072);
+    size_t purged = decay_once(&due);
+    expect_at(purged >= 2048 && purged <= 3072, "%zu leaves", purged);
+    expect(due == now_ms + BM_DECAY_STEP_MS);
+    expect(decay_once(&due) == 0);
+    release_rest(blocks, COUNT);
+}
+
+/* What is taken and freed all the time stays, whatever else goes. */
+TEST_WITHIN(purge, what_comes_and_goes_stays)
+{
+    enum { COUNT = 64, COMING = 20 };
+    char *blocks[COUNT];
+    char *coming[COMING];
+    leave_holes(blocks, COUNT);
+    for (unsigned round = 0; round < 20; round++) {
+        for (unsigned index = 0; index < COMING; index++)
+            coming[index] = allocate(300 * KIB);
+        (void)decay_for(INTERVAL_MS / 3);
+        for (unsigned index = 0; index < COMING; index++)
+            release(coming[index]);
+        (void)decay_for(INTERVAL_MS / 3);
+        if (round > 6)
+            expect(arena->dirty_leaves >= (COMING - 1) * 75);
+    }
+    expect(arena->dirty_leaves <= (COMING + 8) * 75);
+    release_rest(blocks, COUNT);
+}
+
+TEST_WITHIN(purge, refused_purges_are_nothing_to_wait_for)
+{
+    enum { COUNT = 16 };
+    char *blocks[COUNT];
+    uint64_t due;
+    leave_holes(blocks, COUNT);
+    size_t dirty = arena->dirty_leaves;
+    heap.fake.refuses[FAKE_PURGE] = true;
+    (void)decay_once(&due);
+    now_ms += INTERVAL_MS;
+    expect(decay_once(&due) == 0 && due == UINT64_MAX && arena->dirty_leaves == dirty);
+    heap.fake.refuses[FAKE_PURGE] = false;
+    expect(decay_for(2 * INTERVAL_MS) == dirty);
+    release_rest(blocks, COUNT);
+}
+
+/* ---- a sleeping owner ---- */
+
+TEST_WITHIN(purge, a_sleeping_owner_keeps_one_slab_a_class)
+{
+    enum { COUNT = 30000 };
+    void **blocks = calloc(COUNT, sizeof *blocks);
+    core_heap_stop_borrowing(arena);
+    for (unsigned index = 0; index < COUNT; index++)
+        blocks[index] = allocate(index % 3 == 0 ? 64 : index % 3 == 1 ? 500 : 3000);
+    expect(arena->trees > 5);
+    for (unsigned index = 0; index < COUNT; index++)
+        remote_free(blocks[index]);
+    (void)decay_for(2 * INTERVAL_MS);
+    expect_at(arena->slabs_live <= 3, "%zu slabs", arena->slabs_live);
+    expect(arena->dirty_leaves == 0);
+    expect_at(arena->trees <= 4, "%zu trees", arena->trees);
+    free(blocks);
+}
+
+/* Once found free, once more still free: then its pages go, and it is still kept. */
+TEST_WITHIN(purge, kept_page_blocks_of_a_sleeper_go)
+{
+    char *block = allocate(200 * KIB);
+    char *live = allocate(300 * KIB);
+    uint64_t due;
+    release(block);
+    (void)decay_once(&due);
+    expect(block[100 * KIB] == 0x44 && due == now_ms + INTERVAL_MS);
+    (void)decay_for(INTERVAL_MS);
+    expect(block[100 * KIB] == 0 && live[100 * KIB] == 0x44);
+    (void)decay_for(INTERVAL_MS);
+    size_t calls = heap.fake.calls[FAKE_PURGE];
+    expect(decay_once(&due) == 0 && due == UINT64_MAX && heap.fake.calls[FAKE_PURGE] == calls);
+    expect(allocate(200 * KIB) == block);
+    release(block);
+    release(live);
+}
+
+/* One that is in use between two looks is not idle. */
+TEST_WITHIN(purge, kept_page_blocks_in_use_stay)
+{
+    char *block = allocate(200 * KIB);
+    for (unsigned round = 0; round < 8; round++) {
+        release(block);
+        (void)decay_for(INTERVAL_MS / 2);
+        expect(block[100 * KIB] == 0x44);
+        expect(core_heap_allocate(&heap, arena, 200 * KIB) == block);
+    }
+    release(block);
+}
+
+/* Freed by others, it is neither the owner's nor its tree's. */
+TEST_WITHIN(purge, kept_page_blocks_that_others_freed_go)
+{
+    char *block = allocate(200 * KIB);
+    remote_free(block);
+    (void)decay_for(2 * INTERVAL_MS);
+    expect(block[100 * KIB] == 0);
+    char *again = allocate(200 * KIB);
+    bm_arena_verify(arena);
+    release(again);
+}
+
+/* ---- while a kept block is being purged ---- */
+
+static char *block_at_work;
+static bool was_taken;
+
+static bool take_meanwhile(struct bm_backend *backend, void *address, size_t bytes)
+{
+    void *block;
+    (void)backend;
+    was_taken = bm_page_block_take(arena, 200 * KIB, &block);
+    return madvise(address, bytes, MADV_DONTNEED) == 0;
+}
+
+TEST_WITHIN(purge, the_owner_does_not_get_what_is_being_purged)
+{
+    char *block = allocate(200 * KIB);
+    release(block);
+    heap.fake.base.purge = take_meanwhile;
+    was_taken = true;
+    expect(trim() >= 200 * KIB);
+    expect(!was_taken && block[0] == 0);
+    void *taken;
+    expect(bm_page_block_take(arena, 200 * KIB, &taken) && taken == block);
+    release(block);
+}
+
+static bool free_meanwhile(struct bm_backend *backend, void *address, size_t bytes)
+{
+    (void)backend;
+    (void)bm_arena_free_fast(arena, block_at_work);
+    return madvise(address, bytes, MADV_DONTNEED) == 0;
+}
+
+static void free_twice_at_work(void *unused)
+{
+    (void)unused;
+    block_at_work = allocate(200 * KIB);
+    release(block_at_work);
+    heap.fake.base.purge = free_meanwhile;
+    (void)trim();
+}
+
+TEST_WITHIN(purge, a_double_free_of_what_is_being_purged_is_found)
+{
+    expect(dies_saying("double free", free_twice_at_work, NULL));
+}
+
+/* ---- trim ---- */
+
+TEST_WITHIN(purge, trim_counts_what_the_system_held)
+{
+    char *untouched = core_heap_allocate(&heap, arena, 600 * KIB);
+    (void)trim();
+    release(untouched);
+    bm_mutex_lock(&arena->gate);
+    bm_page_block_drop_all(arena);
+    bm_mutex_unlock(&arena->gate);
+    expect(arena->dirty_leaves > 0 && trim() == 0 && arena->dirty_leaves == 0);
+    char *block = allocate(1200 * KIB);
+    release(block);
+    expect(trim() == 1200 * KIB);
+    expect(trim() == 0);
+}
+
+TEST_WITHIN(purge, trim_reaches_what_another_thread_keeps)
+{
+    char *block = allocate(200 * KIB);
+    release(block);
+    expect(core_heap_slab(block)->state == BM_SLAB_CURRENT);
+    expect(trim() == 200 * KIB && trim() == 0);
+}
+
+/* ---- delays that know no interval ---- */
+
+TEST_WITHIN(purge, at_once)
+{
+    enum { COUNT = 64 };
+    char *blocks[COUNT];
+    heap.source.purge_delay_ms = BM_PURGE_AT_ONCE;
+    leave_holes(blocks, COUNT);
+    expect(arena->dirty_leaves == 0 && arena->kept_leaves == 0);
+    for (unsigned index = 0; index < COUNT; index += 8)
+        expect(blocks[index][400 * KIB] == 0x44);
+    release_rest(blocks, COUNT);
+    expect(arena->dirty_leaves == 0);
+}
+
+TEST_WITHIN(purge, never)
+{
+    enum { COUNT = 64 };
+    char *blocks[COUNT];
+    uint64_t due;
+    heap.source.purge_delay_ms = BM_PURGE_NEVER;
+    leave_holes(blocks, COUNT);
+    char *kept = allocate(200 * KIB);
+    release(kept);
+    size_t dirty = arena->dirty_leaves;
+    expect(decay_for(10 * BM_PURGE_DELAY_MS) == 0 && arena->dirty_leaves == dirty);
+    expect(kept[100 * KIB] == 0x44);
+    expect(decay_once(&due) == 0 && due == UINT64_MAX);
+    expect(trim() >= dirty * BM_LEAF_BYTES);
+    release_rest(blocks, COUNT);
+}
