@@ -15,40 +15,29 @@ static bool leaf_is_dirty(const struct bm_tree *tree, unsigned leaf)
     return tree->dirty[leaf / 64] >> (leaf % 64) & 1;
 }
 
-/* The bits of one word of `dirty` that stand for the leaves from `first` to before `end`, as far as
- * that word goes; *next: the leaf to go on at. */
-static uint64_t mask_in_word(unsigned first, unsigned end, unsigned *next)
+/* The bits of one word of `dirty` that stand for leaves from `first` on; *count in: how many leaves
+ * there are, out: how many of them the word has. */
+static uint64_t mask_in_word(unsigned first, unsigned *count)
 {
     unsigned in_word = 64 - first % 64;
-    unsigned count = end - first < in_word ? end - first : in_word;
-    *next = first + count;
-    return bm_low_mask(count) << (first % 64);
+    if (*count > in_word)
+        *count = in_word;
+    return bm_low_mask(*count) << (first % 64);
 }
 
-/* Marks leaves as written to; how many of them were before. */
-static unsigned mark_dirty(struct bm_tree *tree, unsigned first, unsigned leaves)
+/* Marks leaves as written to, or as zero; how many of them were dirty before. Mostly all or none. */
+static unsigned mark(struct bm_tree *tree, unsigned first, unsigned leaves, bool is_dirty)
 {
     unsigned were_dirty = 0;
-    unsigned next;
-    for (unsigned leaf = first; leaf < first + leaves; leaf = next) {
-        uint64_t mask = mask_in_word(leaf, first + leaves, &next);
+    unsigned count;
+    for (unsigned leaf = first; leaf < first + leaves; leaf += count) {
+        count = first + leaves - leaf;
+        uint64_t mask = mask_in_word(leaf, &count);
         uint64_t *word = &tree->dirty[leaf / 64];
-        were_dirty += bm_count_bits(*word & mask);
-        *word |= mask;
-    }
-    return were_dirty;
-}
-
-/* Marks leaves as zero; how many of them were not before. */
-static unsigned mark_clean(struct bm_tree *tree, unsigned first, unsigned leaves)
-{
-    unsigned were_dirty = 0;
-    unsigned next;
-    for (unsigned leaf = first; leaf < first + leaves; leaf = next) {
-        uint64_t mask = mask_in_word(leaf, first + leaves, &next);
-        uint64_t *word = &tree->dirty[leaf / 64];
-        were_dirty += bm_count_bits(*word & mask);
-        *word &= ~mask;
+        uint64_t before = *word & mask;
+        if (before != 0)
+            were_dirty += before == mask ? count : bm_count_bits(before);
+        *word = is_dirty ? *word | mask : *word & ~mask;
     }
     return were_dirty;
 }
@@ -56,7 +45,7 @@ static unsigned mark_clean(struct bm_tree *tree, unsigned first, unsigned leaves
 /* Free leaves come into use: whether all of them read as zero. */
 static bool take_leaves(struct bm_tree *tree, unsigned first, unsigned leaves)
 {
-    unsigned were_dirty = mark_dirty(tree, first, leaves);
+    unsigned were_dirty = mark(tree, first, leaves, true);
     tree->dirty_leaves = (uint16_t)(tree->dirty_leaves - were_dirty);
     return were_dirty == 0;
 }
@@ -226,7 +215,7 @@ static void purge_block(struct bm_tree *tree, struct bm_chunk_source *source, un
     size_t resident = purge->is_exact ? source->resident(source, start, bytes) : bytes;
     if (!source->purge(source, start, bytes))
         return;
-    unsigned cleaned = mark_clean(tree, first, end - first);
+    unsigned cleaned = mark(tree, first, end - first, false);
     tree->dirty_leaves = (uint16_t)(tree->dirty_leaves - cleaned);
     purge->leaves -= cleaned < purge->leaves ? cleaned : purge->leaves;
     purge->bytes += resident;
