@@ -21,6 +21,8 @@ _Atomic uint64_t bm_no_slots;
 
 static void unfile_tree(struct bm_arena *arena, struct bm_tree *tree)
 {
+    if (arena->round.next == tree)
+        arena->round.next = tree->next;
     if (tree->next != NULL)
         tree->next->previous = tree->previous;
     if (tree->previous != NULL)
@@ -163,6 +165,7 @@ static void list_slab(struct bm_arena *arena, struct bm_slab *slab)
 {
     struct bm_slab **head = &arena->listed[slab->size_class];
     slab->state = BM_SLAB_LISTED;
+    slab->idle_rounds = 0;
     slab->previous = NULL;
     slab->next = *head;
     if (slab->next != NULL)
@@ -282,6 +285,8 @@ static bool replace_slab(struct bm_arena *arena, struct bm_cursor *cursor, unsig
         slab = bm_arena_make_slab(arena, size_class);
     if (slab == NULL)
         return false;
+    if (slab->is_purged)
+        bm_tree_touch_slab(bm_tree_of(slab), slab);
     slab->state = BM_SLAB_CURRENT;
     slab->credit = BM_CREDIT_CURRENT;
     return aim_cursor(cursor, slab);
@@ -394,6 +399,7 @@ struct bm_arena *bm_arena_create(struct bm_chunk_source *source)
     empty_own_chunk(arena, &arena->own_chunks[0]);
     atomic_store_explicit(&arena->sweep_after, BM_SWEEP_AFTER, memory_order_relaxed);
     arena->source = source;
+    arena->round.bucket = BM_BUCKETS;
     arena->trees = 1;
     bm_mutex_init(&arena->gate);
     tree->bucket = BM_BUCKET_FULL;

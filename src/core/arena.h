@@ -65,6 +65,14 @@ struct bm_kept {
     _Atomic uint32_t age; /* enum bm_kept_age; owner, and whoever has the gate */
 };
 
+/* A walk through all slabs, a few trees at a time (purge.h). */
+struct bm_round {
+    struct bm_tree *next; /* NULL: at the end of a bucket */
+    unsigned bucket;      /* BM_BUCKETS: no round is under way */
+    uint64_t begin_ms;    /* of the next one */
+    bool has_found;       /* this one: slabs to look at again */
+};
+
 struct bm_arena {
     struct bm_cursor cursors[BM_SIZE_CLASSES]; /* owner thread; first: see cursor_offsets */
     struct bm_kept kept[BM_KEPT_PAGE_BLOCKS];  /* owner thread, under the gate */
@@ -76,6 +84,7 @@ struct bm_arena {
     size_t trees;                              /* gate */
     size_t dirty_leaves;                       /* free ones of all trees; gate */
     struct bm_decay decay;                     /* of dirty_leaves; gate */
+    struct bm_round round;                     /* through the slabs; gate */
     struct bm_chunk_source *source;            /* constant after init */
     struct bm_mutex gate;
 

@@ -3,7 +3,12 @@
 #include "core/page_block.h"
 #include "core/remote_free.h"
 
-enum { DECAY_STEP_LEAVES = 2048 };
+enum {
+    STEP_LEAVES = 2048,
+    ROUND_STEP_SLABS = 256,
+    ROUND_INTERVALS = 2, /* from the begin of one to the next */
+    IDLE_ROUNDS = 1,     /* that a slab must have been listed in before it is purged */
+};
 
 /* Trees with the largest free blocks first; an empty one is not the arena's for long. */
 void bm_arena_purge(struct bm_arena *arena, struct bm_purge *purge)
@@ -16,6 +21,72 @@ void bm_arena_purge(struct bm_arena *arena, struct bm_purge *purge)
             }
 }
 
+/* ---- within slabs ---- */
+
+/* Whether nobody takes a slot of it without the gate. */
+static bool is_at_rest(const struct bm_slab *slab)
+{
+    return (slab->state == BM_SLAB_LISTED || slab->state == BM_SLAB_UNLISTED) &&
+           slab->size_class != BM_PAGE_CLASS;
+}
+
+static void purge_slabs(struct bm_arena *arena, struct bm_purge *purge)
+{
+    for (unsigned bucket = 0; bucket < BM_BUCKETS; bucket++)
+        for (struct bm_tree *tree = arena->buckets[bucket]; tree != NULL; tree = tree->next)
+            for (unsigned number = 1; number < tree->slabs_made; number++)
+                if (is_at_rest(&tree->slabs[number]))
+                    bm_tree_purge_slab(tree, &tree->slabs[number], arena->source, purge);
+}
+
+static void visit_tree(struct bm_arena *arena, struct bm_tree *tree, struct bm_purge *purge)
+{
+    for (unsigned number = 1; number < tree->slabs_made && purge->leaves != 0; number++) {
+        struct bm_slab *slab = &tree->slabs[number];
+        if (slab->state != BM_SLAB_LISTED)
+            continue;
+        bool is_new = slab->idle_rounds < IDLE_ROUNDS;
+        size_t before = purge->leaves;
+        if (is_new)
+            slab->idle_rounds++;
+        else
+            bm_tree_purge_slab(tree, slab, arena->source, purge);
+        if (is_new || purge->leaves != before)
+            arena->round.has_found = true;
+    }
+}
+
+static void begin_round(struct bm_arena *arena, uint64_t now_ms)
+{
+    uint64_t interval_ms = bm_decay_interval_ms(arena->source->purge_delay_ms);
+    arena->round = (struct bm_round){.next = arena->buckets[0],
+                                     .begin_ms = now_ms + ROUND_INTERVALS * interval_ms};
+}
+
+static bool is_under_way(const struct bm_round *round)
+{
+    return round->bucket < BM_BUCKETS;
+}
+
+static void step_round(struct bm_arena *arena, struct bm_purge *purge)
+{
+    struct bm_round *round = &arena->round;
+    unsigned slabs = 0;
+    while (is_under_way(round) && slabs < ROUND_STEP_SLABS && purge->leaves != 0) {
+        struct bm_tree *tree = round->next;
+        if (tree == NULL) {
+            round->bucket++;
+            round->next = is_under_way(round) ? arena->buckets[round->bucket] : NULL;
+            continue;
+        }
+        round->next = tree->next;
+        slabs += tree->slabs_made;
+        visit_tree(arena, tree, purge);
+    }
+}
+
+/* ---- all together ---- */
+
 size_t bm_arena_trim(struct bm_arena *arena)
 {
     struct bm_purge purge = {.leaves = SIZE_MAX, .is_exact = true};
@@ -23,40 +94,83 @@ size_t bm_arena_trim(struct bm_arena *arena)
     bm_remote_recycle_listed(arena);
     bm_arena_shed(arena);
     bm_arena_purge(arena, &purge);
+    purge_slabs(arena, &purge);
     return purge.bytes + bm_page_block_purge(arena, BM_KEPT_USED);
 }
 
+static size_t purgeable_leaves_of(struct bm_tree *tree, struct bm_slab *slab, size_t page_bytes)
+{
+    unsigned first = bm_slab_first_leaf(slab);
+    unsigned leaves = 0;
+    size_t sum = 0;
+    while (is_at_rest(slab) && (leaves = bm_tree_free_leaves_of_slab(
+                                    tree, slab, page_bytes, first + leaves, &first)) != 0)
+        sum += leaves;
+    return sum;
+}
+
+size_t bm_arena_purgeable_bytes(struct bm_arena *arena)
+{
+    size_t leaves = arena->dirty_leaves;
+    for (unsigned bucket = 0; bucket < BM_BUCKETS; bucket++)
+        for (struct bm_tree *tree = arena->buckets[bucket]; tree != NULL; tree = tree->next)
+            for (unsigned number = 1; number < tree->slabs_made; number++)
+                leaves += purgeable_leaves_of(tree, &tree->slabs[number],
+                                              arena->source->page_bytes);
+    return leaves * BM_LEAF_BYTES;
+}
+
 /* Once in an interval. */
-static void look_around(struct bm_arena *arena)
+static void look_around(struct bm_arena *arena, uint64_t now_ms)
 {
     bm_remote_sweep(arena);
     bm_arena_shed(arena);
-    if (arena->source->purge_delay_ms != BM_PURGE_NEVER)
-        (void)bm_page_block_purge(arena, BM_KEPT_IDLE);
+    if (arena->source->purge_delay_ms == BM_PURGE_NEVER)
+        return;
+    (void)bm_page_block_purge(arena, BM_KEPT_IDLE);
+    if (!is_under_way(&arena->round) && now_ms >= arena->round.begin_ms)
+        begin_round(arena, now_ms);
 }
 
-static bool has_work(struct bm_arena *arena)
+static uint64_t sooner_of(uint64_t left, uint64_t right)
 {
-    return atomic_load_explicit(&arena->completed, memory_order_relaxed) != 0 ||
-           (arena->source->purge_delay_ms != BM_PURGE_NEVER && bm_page_block_ages(arena));
+    return left < right ? left : right;
+}
+
+/* When there will be something to do but for what decays. */
+static uint64_t due_ms(struct bm_arena *arena, uint64_t now_ms)
+{
+    const struct bm_round *round = &arena->round;
+    uint64_t due = UINT64_MAX;
+    if (is_under_way(round))
+        return now_ms + BM_DECAY_STEP_MS;
+    if (atomic_load_explicit(&arena->completed, memory_order_relaxed) != 0)
+        due = arena->decay.interval_end_ms;
+    if (arena->source->purge_delay_ms == BM_PURGE_NEVER)
+        return due;
+    if (bm_page_block_ages(arena))
+        due = arena->decay.interval_end_ms;
+    return round->has_found ? sooner_of(due, round->begin_ms) : due;
 }
 
 uint64_t bm_arena_decay(struct bm_arena *arena, uint64_t now_ms, size_t *purged_leaves)
 {
-    struct bm_chunk_source *source = arena->source;
     struct bm_decay *decay = &arena->decay;
-    if (bm_decay_begin_interval(decay, arena->dirty_leaves, now_ms, source->purge_delay_ms))
-        look_around(arena);
-    size_t step = bm_decay_take_step(decay, arena->dirty_leaves, DECAY_STEP_LEAVES, now_ms);
+    int delay_ms = arena->source->purge_delay_ms;
+    if (bm_decay_begin_interval(decay, arena->dirty_leaves, now_ms, delay_ms))
+        look_around(arena, now_ms);
+    size_t step = bm_decay_take_step(decay, arena->dirty_leaves, STEP_LEAVES, now_ms);
+    struct bm_purge of_trees = {.leaves = step};
+    struct bm_purge of_slabs = {.leaves = STEP_LEAVES};
     size_t before = arena->dirty_leaves;
     if (step != 0)
-        bm_arena_purge(arena, &(struct bm_purge){.leaves = step});
-    *purged_leaves += before - arena->dirty_leaves;
-    if (has_work(arena))
-        return decay->interval_end_ms;
+        bm_arena_purge(arena, &of_trees);
+    step_round(arena, &of_slabs);
+    *purged_leaves += before - arena->dirty_leaves + STEP_LEAVES - of_slabs.leaves;
+    uint64_t due = due_ms(arena, now_ms);
     /* What can't be purged, smaller than a page, say, is nothing to wait for. */
     bool is_stuck = step != 0 && before == arena->dirty_leaves;
-    if (is_stuck || source->purge_delay_ms == BM_PURGE_NEVER)
-        return UINT64_MAX;
-    return bm_decay_due_ms(decay, arena->dirty_leaves);
+    if (is_stuck || delay_ms == BM_PURGE_NEVER)
+        return due;
+    return sooner_of(due, bm_decay_due_ms(decay, arena->dirty_leaves));
 }

@@ -1,9 +1,14 @@
 /*
  * purge: which free pages of an arena go back to the system, and when.
  *
+ * Free blocks of its trees decay (decay.h). So do kept page blocks that are not taken again. And in
+ * rounds, a few trees at a time, so do pages within slabs that are listed and were so in the round
+ * before, if all slots on them are free: a few survivors don't hold the pages around them.
+ *
  * Any thread may purge any arena under its gate, whether the owner sleeps or works: free leaves are
- * the gate's, and a kept page block is claimed first (page_block.h). What an owner holds that
- * others can't give back is one slab a size class, the current one.
+ * the gate's, so are the free slots of slabs that are not current, and a kept page block is claimed
+ * first (page_block.h). What an owner holds that others can't give back is one slab a size class,
+ * the current one.
  */
 #ifndef BM_CORE_PURGE_H
 #define BM_CORE_PURGE_H
@@ -17,6 +22,9 @@ void bm_arena_purge(struct bm_arena *arena, struct bm_purge *purge);
  * trees, and purges free pages and kept page blocks. Bytes that the system held of what it got
  * back. Gate. */
 size_t bm_arena_trim(struct bm_arena *arena);
+
+/* Bytes that a trim could give back: free dirty leaves of trees and of slabs. Gate. */
+size_t bm_arena_purgeable_bytes(struct bm_arena *arena);
 
 /* To be called now and then, at `now_ms` of a clock that never goes back: sweeps what others freed
  * while the owner sleeps, and purges what has not been needed lately (decay.h), a bounded number of

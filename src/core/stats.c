@@ -1,5 +1,7 @@
 #include "core/stats.h"
 
+#include "core/purge.h"
+
 /* Free slots of one slab: a slot whose remote bit is set is free as well. */
 static size_t count_free_slots(struct bm_tree *tree, struct bm_slab *slab)
 {
@@ -36,7 +38,6 @@ static void count_tree(struct bm_tree *tree, struct bm_arena_stats *stats)
     for (unsigned order = 0; order <= BM_BUDDY_MAX_DEPTH; order++)
         stats->free_runs += bm_buddy_tree_count_free(&tree->pages, order);
     stats->free_run_bytes += (size_t)tree->pages.free_leaves * BM_LEAF_BYTES;
-    stats->purgeable_bytes += bm_tree_dirty_bytes(tree);
 }
 
 void bm_arena_count(struct bm_arena *arena, struct bm_arena_stats *stats)
@@ -44,6 +45,7 @@ void bm_arena_count(struct bm_arena *arena, struct bm_arena_stats *stats)
     for (unsigned bucket = 0; bucket < BM_BUCKETS; bucket++)
         for (struct bm_tree *tree = arena->buckets[bucket]; tree != NULL; tree = tree->next)
             count_tree(tree, stats);
+    stats->purgeable_bytes += bm_arena_purgeable_bytes(arena);
 }
 
 void bm_system_count(struct bm_huge_heap *heap, struct bm_system_stats *stats)

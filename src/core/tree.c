@@ -50,11 +50,24 @@ static bool take_leaves(struct bm_tree *tree, unsigned first, unsigned leaves)
     return were_dirty == 0;
 }
 
-/* Leaves in use, all of them dirty, become free. */
+static unsigned count_dirty(const struct bm_tree *tree, unsigned first, unsigned leaves)
+{
+    unsigned dirty = 0;
+    unsigned count;
+    for (unsigned leaf = first; leaf < first + leaves; leaf += count) {
+        count = first + leaves - leaf;
+        uint64_t mask = mask_in_word(leaf, &count);
+        uint64_t bits = tree->dirty[leaf / 64] & mask;
+        dirty += bits == mask ? count : bm_count_bits(bits);
+    }
+    return dirty;
+}
+
+/* Leaves in use become free. */
 static void release_leaves(struct bm_tree *tree, unsigned first, unsigned leaves)
 {
     bm_buddy_tree_release(&tree->pages, first, leaves);
-    tree->dirty_leaves = (uint16_t)(tree->dirty_leaves + leaves);
+    tree->dirty_leaves = (uint16_t)(tree->dirty_leaves + count_dirty(tree, first, leaves));
 }
 
 struct bm_tree *bm_tree_init(void *chunk, bool is_zero, struct bm_arena *owner,
@@ -126,6 +139,8 @@ static struct bm_slab *make(struct bm_tree *tree, unsigned leaves, unsigned orde
     slab->next = NULL;
     slab->previous = NULL;
     slab->state = BM_SLAB_UNLISTED;
+    slab->idle_rounds = 0;
+    slab->is_purged = false;
     tree->slabs_live++;
     return slab;
 }
@@ -196,12 +211,14 @@ bool bm_tree_resize_page_block(struct bm_tree *tree, struct bm_slab *slab, unsig
     return true;
 }
 
-/* Purges the dirty leaves of one free block, by whole pages, as one call. */
-static void purge_block(struct bm_tree *tree, struct bm_chunk_source *source, unsigned first,
-                        unsigned leaves, struct bm_purge *purge)
+/* ---- purging ---- */
+
+/* Purges leaves from the first dirty one to the last, by whole pages, as one call: how many of them
+ * were dirty. */
+static unsigned purge_leaves(struct bm_tree *tree, struct bm_chunk_source *source, unsigned first,
+                             unsigned end, struct bm_purge *purge)
 {
     unsigned leaves_per_page = (unsigned)(source->page_bytes / BM_LEAF_BYTES);
-    unsigned end = first + leaves;
     while (first < end && !leaf_is_dirty(tree, first))
         first++;
     while (first < end && !leaf_is_dirty(tree, end - 1))
@@ -209,16 +226,16 @@ static void purge_block(struct bm_tree *tree, struct bm_chunk_source *source, un
     first = (unsigned)bm_round_up(first, leaves_per_page);
     end = (unsigned)bm_round_down(end, leaves_per_page);
     if (first >= end)
-        return;
+        return 0;
     void *start = (char *)tree + (size_t)first * BM_LEAF_BYTES;
     size_t bytes = (size_t)(end - first) * BM_LEAF_BYTES;
     size_t resident = purge->is_exact ? source->resident(source, start, bytes) : bytes;
     if (!source->purge(source, start, bytes))
-        return;
+        return 0;
     unsigned cleaned = mark(tree, first, end - first, false);
-    tree->dirty_leaves = (uint16_t)(tree->dirty_leaves - cleaned);
     purge->leaves -= cleaned < purge->leaves ? cleaned : purge->leaves;
     purge->bytes += resident;
+    return cleaned;
 }
 
 void bm_tree_purge(struct bm_tree *tree, struct bm_chunk_source *source, struct bm_purge *purge)
@@ -227,7 +244,65 @@ void bm_tree_purge(struct bm_tree *tree, struct bm_chunk_source *source, struct 
     for (int order = bm_buddy_tree_largest_order(&tree->pages); order >= least_order; order--) {
         unsigned first = BM_TREE_LEAVES;
         while (purge->leaves != 0 && tree->dirty_leaves != 0 &&
-               bm_buddy_tree_previous_of_order(&tree->pages, (unsigned)order, first, &first))
-            purge_block(tree, source, first, 1U << order, purge);
+               bm_buddy_tree_previous_of_order(&tree->pages, (unsigned)order, first, &first)) {
+            unsigned cleaned = purge_leaves(tree, source, first, first + (1U << order), purge);
+            tree->dirty_leaves = (uint16_t)(tree->dirty_leaves - cleaned);
+        }
     }
+}
+
+/* Slots that are free, by the owner's bits or by those of others, which nobody hands out before they
+ * are merged. */
+static void read_free_slots(struct bm_tree *tree, struct bm_slab *slab, uint64_t *free)
+{
+    struct bm_remote_line *line = bm_tree_remote_line(tree, slab);
+    for (unsigned index = 0; index < BM_SLAB_WORDS; index++)
+        free[index] = atomic_load_explicit(&slab->free[index], memory_order_acquire) |
+                      atomic_load_explicit(&line->word[index].bits, memory_order_acquire);
+}
+
+static bool is_set(const uint64_t *bits, unsigned index)
+{
+    return bits[index / 64] >> (index % 64) & 1;
+}
+
+unsigned bm_tree_free_leaves_of_slab(struct bm_tree *tree, struct bm_slab *slab, size_t page_bytes,
+                                     unsigned from, unsigned *first)
+{
+    uint64_t free[BM_SLAB_WORDS];
+    size_t slot_bytes = bm_slab_slot_bytes(slab);
+    unsigned slots = bm_slab_slots(slab);
+    size_t skipped = (size_t)from * BM_LEAF_BYTES - slab->first_byte;
+    unsigned slot = (unsigned)((skipped + slot_bytes - 1) / slot_bytes);
+    read_free_slots(tree, slab, free);
+    while (slot < slots) {
+        unsigned start = slot;
+        while (slot < slots && is_set(free, slot))
+            slot++;
+        size_t begin = bm_round_up(slab->first_byte + start * slot_bytes, page_bytes);
+        size_t end = bm_round_down(slab->first_byte + slot * slot_bytes, page_bytes);
+        *first = (unsigned)(begin / BM_LEAF_BYTES);
+        if (begin < end && count_dirty(tree, *first, (unsigned)((end - begin) / BM_LEAF_BYTES)) != 0)
+            return (unsigned)((end - begin) / BM_LEAF_BYTES);
+        slot++;
+    }
+    return 0;
+}
+
+void bm_tree_purge_slab(struct bm_tree *tree, struct bm_slab *slab, struct bm_chunk_source *source,
+                        struct bm_purge *purge)
+{
+    unsigned first = bm_slab_first_leaf(slab);
+    unsigned leaves = 0;
+    while (purge->leaves != 0 &&
+           (leaves = bm_tree_free_leaves_of_slab(tree, slab, source->page_bytes, first + leaves,
+                                                 &first)) != 0)
+        if (purge_leaves(tree, source, first, first + leaves, purge) != 0)
+            slab->is_purged = true;
+}
+
+void bm_tree_touch_slab(struct bm_tree *tree, struct bm_slab *slab)
+{
+    (void)mark(tree, bm_slab_first_leaf(slab), slab->leaves, true);
+    slab->is_purged = false;
 }

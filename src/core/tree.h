@@ -12,7 +12,8 @@
  * Invariants (bm_tree_verify):
  *   1. slab_of_leaf[l] names slab n > 0 exactly for the leaves of slab n, and is 0 for all others;
  *   2. every leaf is in a free buddy block, in one slab, or in the header;
- *   3. a free leaf whose dirty bit is clear reads as zero;
+ *   3. a leaf whose dirty bit is clear reads as zero; it is free, or lies in a slab that is not
+ *      current, and all slots that touch it are free;
  *   4. dirty_leaves is the number of free leaves whose dirty bit is set.
  *
  * Everything here changes under the owning arena's gate, except a slab's own words and credit
@@ -117,6 +118,19 @@ struct bm_purge {
 /* Gives the contents of free dirty leaves back to the system: of the largest free blocks first, and
  * of the highest address, for those are the last to be used again. */
 void bm_tree_purge(struct bm_tree *tree, struct bm_chunk_source *source, struct bm_purge *purge);
+
+/* The same for leaves of a slab of small slots that is not current, where all slots are free: nobody
+ * takes one of those without the gate. */
+void bm_tree_purge_slab(struct bm_tree *tree, struct bm_slab *slab, struct bm_chunk_source *source,
+                        struct bm_purge *purge);
+
+/* A slab becomes current: from now on its owner may write to all of it. */
+void bm_tree_touch_slab(struct bm_tree *tree, struct bm_slab *slab);
+
+/* The run of dirty leaves in a slab, at or after leaf `from` of the chunk, on which all slots are
+ * free: how many, and the first. Whole pages of page_bytes. 0: there is none. */
+unsigned bm_tree_free_leaves_of_slab(struct bm_tree *tree, struct bm_slab *slab, size_t page_bytes,
+                                     unsigned from, unsigned *first);
 
 /* Bytes of free leaves that may hold memory. */
 static inline size_t bm_tree_dirty_bytes(const struct bm_tree *tree)

@@ -10,7 +10,30 @@
 #define REQUIRE(condition) \
     ((condition) ? (void)0 : bm_assertion_failed(#condition, __FILE__, __LINE__))
 
-static void verify_slab(struct bm_tree *tree, struct bm_slab *slab)
+static bool leaf_is_dirty(const struct bm_tree *tree, unsigned leaf)
+{
+    return tree->dirty[leaf / 64] >> (leaf % 64) & 1;
+}
+
+/* Whether nobody uses a leaf of a slab: all slots that touch it are free, and stay so. */
+static bool slots_are_free(struct bm_tree *tree, struct bm_slab *slab, unsigned leaf)
+{
+    struct bm_remote_line *line = bm_tree_remote_line(tree, slab);
+    size_t slot_bytes = bm_slab_slot_bytes(slab);
+    size_t begin = (size_t)(leaf - bm_slab_first_leaf(slab)) * BM_LEAF_BYTES;
+    REQUIRE(slab->state != BM_SLAB_CURRENT && slab->size_class != BM_PAGE_CLASS);
+    for (size_t slot = begin / slot_bytes; slot * slot_bytes < begin + BM_LEAF_BYTES; slot++) {
+        uint64_t free =
+            atomic_load_explicit(&slab->free[slot / 64], memory_order_relaxed) |
+            atomic_load_explicit(&line->word[slot / 64].bits, memory_order_relaxed);
+        if ((free >> (slot % 64) & 1) == 0)
+            return false;
+    }
+    return true;
+}
+
+/* *dirty grows by the slab's dirty leaves. */
+static void verify_slab(struct bm_tree *tree, struct bm_slab *slab, unsigned *dirty)
 {
     struct bm_remote_line *line = bm_tree_remote_line(tree, slab);
     unsigned number = bm_tree_slab_number(tree, slab);
@@ -28,7 +51,8 @@ static void verify_slab(struct bm_tree *tree, struct bm_slab *slab)
     REQUIRE(first + slab->leaves <= BM_TREE_LEAVES);
     for (unsigned leaf = first; leaf < first + slab->leaves; leaf++) {
         REQUIRE(tree->slab_of_leaf[leaf] == number * BM_SLAB_SCALE); /* tree.h, 1 */
-        REQUIRE((tree->dirty[leaf / 64] >> (leaf % 64) & 1) != 0);   /* tree.h, 3 */
+        *dirty += leaf_is_dirty(tree, leaf);
+        REQUIRE(leaf_is_dirty(tree, leaf) || slots_are_free(tree, slab, leaf)); /* tree.h, 3 */
     }
 }
 
@@ -36,6 +60,7 @@ void bm_tree_verify(struct bm_tree *tree)
 {
     unsigned live = 0;
     unsigned leaves = tree->header_leaves;
+    unsigned dirty_in_use = tree->header_leaves;
     unsigned assigned = 0;
     REQUIRE(tree->chunk.kind == BM_CHUNK_TREE);
     REQUIRE(tree->slabs_made >= 1 && tree->slabs_made <= BM_TREE_SLABS);
@@ -44,7 +69,7 @@ void bm_tree_verify(struct bm_tree *tree)
         struct bm_slab *slab = &tree->slabs[number];
         if (slab->state == BM_SLAB_VACANT)
             continue;
-        verify_slab(tree, slab);
+        verify_slab(tree, slab, &dirty_in_use);
         live++;
         leaves += slab->leaves;
     }
@@ -56,7 +81,7 @@ void bm_tree_verify(struct bm_tree *tree)
     REQUIRE(live == tree->slabs_live);
     REQUIRE(assigned + tree->header_leaves == leaves);           /* tree.h, 1 */
     REQUIRE(leaves + tree->pages.free_leaves == BM_TREE_LEAVES); /* tree.h, 2 */
-    REQUIRE(leaves + tree->dirty_leaves == dirty);               /* tree.h, 4 */
+    REQUIRE(dirty_in_use + tree->dirty_leaves == dirty);         /* tree.h, 4 */
     REQUIRE(tree->slabs[0].reciprocal == 0);
 }
 

@@ -4,11 +4,13 @@
 #include <buddymalloc/buddymalloc.h>
 #include <criterion/criterion.h>
 #include <malloc.h>
+#include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
 
-enum { blocks_max = 64, purge_delay_ms = 1000, patience_ms = 10000 };
+enum { blocks_max = 64, purge_delay_ms = 1000, patience_ms = 10000, small_count = 1000000 };
 
 TestSuite(decay);
 
@@ -78,6 +80,120 @@ Test(decay, what_realloc_cuts_off_goes_back_within_the_purge_delay)
     cr_expect_leq(ms, 2 * purge_delay_ms, "%u ms", ms);
     free_blocks(0, 1);
 }
+
+/* ---- small blocks ---- */
+
+static size_t small_size(unsigned index)
+{
+    return 16 + index * 2654435761U % 500;
+}
+
+static void **allocate_small_blocks(unsigned count)
+{
+    void **small = calloc(count, sizeof *small);
+    cr_assert_not_null(small);
+    for (unsigned index = 0; index < count; index++) {
+        small[index] = buddymalloc_malloc(small_size(index));
+        cr_assert_not_null(small[index]);
+        memset(small[index], 1, small_size(index));
+    }
+    return small;
+}
+
+static void free_small_blocks(void **small, unsigned count)
+{
+    for (unsigned index = 0; index < count; index++)
+        buddymalloc_free(small[index]);
+    free(small);
+}
+
+Test(decay, small_blocks_go_back_within_the_purge_delay)
+{
+    (void)buddymalloc_mallopt(M_PERTURB, 0);
+    size_t before = resident_bytes();
+    void **small = allocate_small_blocks(small_count);
+    cr_assert_geq(resident_bytes(), before + 200 * MIB);
+    free_small_blocks(small, small_count);
+    unsigned ms = ms_until_resident(before + 10 * MIB);
+    cr_expect_leq(ms, 2 * purge_delay_ms, "%u ms", ms);
+}
+
+/* One in a thousand stays: the pages between them go all the same, tree by tree. */
+Test(decay, pages_between_survivors_go_back)
+{
+    (void)buddymalloc_mallopt(M_PERTURB, 0);
+    size_t before = resident_bytes();
+    void **small = allocate_small_blocks(small_count);
+    size_t live = 0;
+    for (unsigned index = 0; index < small_count; index++) {
+        if (index % 1000 == 0) {
+            live += small_size(index);
+            continue;
+        }
+        buddymalloc_free(small[index]);
+        small[index] = NULL;
+    }
+    cr_assert_lt(live, 1 * MIB);
+    unsigned ms = ms_until_resident(before + small_count * sizeof *small + 40 * MIB);
+    cr_expect_leq(ms, 2 * purge_delay_ms, "%u ms", ms);
+    free_small_blocks(small, small_count);
+}
+
+/* ---- threads that sleep ---- */
+
+enum { sleepers = 32, blocks_each = 3000 };
+
+static pthread_barrier_t all_have_allocated;
+static pthread_barrier_t all_are_freed;
+static void *blocks_of[sleepers][blocks_each];
+
+static size_t mixed_size(unsigned index)
+{
+    static const size_t sizes[] = {24, 100, 700, 3000, 9000};
+    return index % 600 == 599 ? 200 * KIB : sizes[index % 5];
+}
+
+static void *allocate_and_sleep(void *context)
+{
+    void **mine = context;
+    for (unsigned index = 0; index < blocks_each; index++) {
+        mine[index] = buddymalloc_malloc(mixed_size(index));
+        if (mine[index] != NULL)
+            memset(mine[index], 1, mixed_size(index));
+    }
+    /* What it frees itself it could take again at once, if it were awake. */
+    for (unsigned index = 0; index < blocks_each; index += 4) {
+        buddymalloc_free(mine[index]);
+        mine[index] = NULL;
+    }
+    (void)pthread_barrier_wait(&all_have_allocated);
+    (void)pthread_barrier_wait(&all_are_freed);
+    return NULL;
+}
+
+/* Threads sleep, others have freed all their blocks: a slab of each class stays with each. */
+Test(decay, sleeping_threads_hold_nothing_hostage)
+{
+    pthread_t threads[sleepers];
+    (void)buddymalloc_mallopt(M_PERTURB, 0);
+    (void)pthread_barrier_init(&all_have_allocated, NULL, sleepers + 1);
+    (void)pthread_barrier_init(&all_are_freed, NULL, sleepers + 1);
+    size_t before = resident_bytes();
+    for (unsigned index = 0; index < sleepers; index++)
+        cr_assert_eq(pthread_create(&threads[index], NULL, allocate_and_sleep, blocks_of[index]), 0);
+    (void)pthread_barrier_wait(&all_have_allocated);
+    cr_assert_geq(resident_bytes(), before + sleepers * 5 * MIB);
+    for (unsigned index = 0; index < sleepers; index++)
+        for (unsigned block = 0; block < blocks_each; block++)
+            buddymalloc_free(blocks_of[index][block]);
+    unsigned ms = ms_until_resident(before + sleepers * 512 * KIB);
+    cr_expect_leq(ms, 3 * purge_delay_ms, "%u ms", ms);
+    (void)pthread_barrier_wait(&all_are_freed);
+    for (unsigned index = 0; index < sleepers; index++)
+        cr_assert_eq(pthread_join(threads[index], NULL), 0);
+}
+
+/* ---- what is in use ---- */
 
 static long page_faults(void)
 {

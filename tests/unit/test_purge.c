@@ -186,6 +186,105 @@ TEST_WITHIN(purge, refused_purges_are_nothing_to_wait_for)
     release_rest(blocks, COUNT);
 }
 
+/* ---- within slabs ---- */
+
+enum { SMALL_COUNT = 20000 };
+
+/* Fills slabs with blocks, and frees all but every `kept`-th. */
+static void **leave_survivors(size_t bytes, unsigned kept)
+{
+    void **blocks = calloc(SMALL_COUNT, sizeof *blocks);
+    core_heap_stop_borrowing(arena);
+    for (unsigned index = 0; index < SMALL_COUNT; index++)
+        blocks[index] = allocate(bytes);
+    for (unsigned index = 0; index < SMALL_COUNT; index++)
+        if (index % kept != 0)
+            release(blocks[index]);
+    return blocks;
+}
+
+static void release_survivors(void **blocks, size_t bytes, unsigned kept)
+{
+    for (unsigned index = 0; index < SMALL_COUNT; index += kept) {
+        for (size_t offset = 0; offset < bytes; offset++)
+            expect(((char *)blocks[index])[offset] == 0x44);
+        release(blocks[index]);
+    }
+    free(blocks);
+}
+
+/* Bytes of all trees that the system holds. */
+static size_t resident_of_arena(void)
+{
+    size_t bytes = 0;
+    for (unsigned bucket = 0; bucket < BM_BUCKETS; bucket++)
+        for (struct bm_tree *tree = arena->buckets[bucket]; tree != NULL; tree = tree->next)
+            bytes += resident(&heap.fake.base, tree, BM_CHUNK_BYTES);
+    return bytes;
+}
+
+/* Pages around survivors: nearly all of them for blocks below a page, none of them shared. */
+TEST_WITHIN(purge, pages_around_survivors_go_in_rounds)
+{
+    static const size_t sizes[] = {64, 1008, 2560, 6144};
+    for (unsigned size = 0; size < 4; size++) {
+        size_t bytes = sizes[size];
+        void **blocks = leave_survivors(bytes, 100);
+        size_t before = resident_of_arena();
+        (void)decay_for(6 * INTERVAL_MS);
+        size_t pages_each = 1 + (bytes + 4094) / 4096; /* at most */
+        size_t most = SMALL_COUNT / 100 * pages_each * 4096 + 2 * MIB;
+        expect_at(resident_of_arena() <= most || bytes == 64, "%zu bytes: %zu of %zu KiB", bytes,
+                  resident_of_arena() / 1024, before / 1024);
+        bm_mutex_lock(&arena->gate);
+        bm_arena_verify(arena);
+        bm_mutex_unlock(&arena->gate);
+        /* What is used again is written to again. */
+        void **again = leave_survivors(bytes, 3);
+        release_survivors(again, bytes, 3);
+        release_survivors(blocks, bytes, 100);
+        (void)trim();
+    }
+}
+
+TEST_WITHIN(purge, a_round_ends)
+{
+    uint64_t due;
+    void **blocks = leave_survivors(1008, 100);
+    (void)decay_for(8 * INTERVAL_MS);
+    expect(decay_once(&due) == 0);
+    expect(due == UINT64_MAX);
+    release_survivors(blocks, 1008, 100);
+}
+
+/* One step looks at some trees, and purges no more than a bound. */
+TEST_WITHIN(purge, a_round_goes_in_steps)
+{
+    uint64_t due;
+    void **blocks = leave_survivors(6144, 50);
+    (void)decay_for(INTERVAL_MS);
+    size_t before = resident_of_arena();
+    now_ms += INTERVAL_MS;
+    size_t purged = decay_once(&due);
+    expect_at(purged > 0 && purged <= 2 * 2048, "%zu leaves", purged);
+    expect(due == now_ms + BM_DECAY_STEP_MS && resident_of_arena() + 16 * MIB >= before);
+    release_survivors(blocks, 6144, 50);
+}
+
+TEST_WITHIN(purge, trim_reaches_pages_around_survivors)
+{
+    void **blocks = leave_survivors(1008, 100);
+    size_t before = resident_of_arena();
+    bm_mutex_lock(&arena->gate);
+    size_t purgeable = bm_arena_purgeable_bytes(arena);
+    bm_mutex_unlock(&arena->gate);
+    size_t bytes = trim();
+    expect(bytes > 10 * MIB && before - resident_of_arena() == bytes);
+    expect_at(bytes == purgeable, "%zu, not %zu", bytes, purgeable);
+    expect(trim() == 0);
+    release_survivors(blocks, 1008, 100);
+}
+
 /* ---- a sleeping owner ---- */
 
 TEST_WITHIN(purge, a_sleeping_owner_keeps_one_slab_a_class)

@@ -290,6 +290,24 @@ Test(region, decay_keeps_what_comes_and_goes)
     release(used, 100);
 }
 
+static size_t half_of(struct bm_backend *backend, void *address, size_t bytes)
+{
+    (void)backend;
+    (void)address;
+    return bytes / 2;
+}
+
+/* What a purge says went back is what the system held, not what could have been there. */
+Test(region, purge_counts_what_is_resident)
+{
+    set_up(CHUNKS(1024));
+    fake.base.resident = half_of;
+    char *used = acquire(100);
+    release(acquire(10), 10);
+    expect(bm_regions_purge(&regions, 0) == CHUNKS(5));
+    release(used, 100);
+}
+
 Test(region, a_delay_of_0_leaves_nothing_dirty)
 {
     set_up(CHUNKS(1024));

@@ -283,6 +283,18 @@ static void mark_a_live_leaf_clean(void)
     tree->dirty[leaf / 64] &= ~(UINT64_C(1) << (leaf % 64));
 }
 
+/* The last slots of the listed slab are live. */
+static void mark_a_listed_leaf_clean(void)
+{
+    unsigned leaf = bm_slab_first_leaf(listed) + listed->leaves - 1;
+    tree->dirty[leaf / 64] &= ~(UINT64_C(1) << (leaf % 64));
+}
+
+static void miscount_dirty_leaves(void)
+{
+    tree->dirty_leaves++;
+}
+
 static void miscount_slabs(void)
 {
     tree->slabs_live++;
@@ -323,7 +335,9 @@ Test(verify, finds_broken_trees)
         {"tree->slab_of_leaf[leaf] == number * BM_SLAB_SCALE", lose_a_leaf, verify_tree},
         {"assigned + tree->header_leaves == leaves", name_a_free_leaf, verify_tree},
         {"assigned + tree->header_leaves == leaves", name_the_end, verify_tree},
-        {"tree->dirty[leaf / 64]", mark_a_live_leaf_clean, verify_tree},
+        {"slab->state != BM_SLAB_CURRENT", mark_a_live_leaf_clean, verify_tree},
+        {"slots_are_free(tree, slab, leaf)", mark_a_listed_leaf_clean, verify_tree},
+        {"dirty_in_use + tree->dirty_leaves == dirty", miscount_dirty_leaves, verify_tree},
         {"live == tree->slabs_live", miscount_slabs, verify_tree},
         {"leaves + tree->pages.free_leaves == BM_TREE_LEAVES", lose_leaves, verify_tree},
         {"tree->chunk.kind == BM_CHUNK_TREE", change_the_kind, verify_tree},
@@ -364,6 +378,16 @@ static void miscount_trees(void)
 static void miscount_arena_slabs(void)
 {
     arena->slabs_live--;
+}
+
+static void forget_to_count_dirty_leaves(void)
+{
+    tree->counted_dirty--;
+}
+
+static void miscount_dirty_leaves_of_arena(void)
+{
+    arena->dirty_leaves--;
 }
 
 static void list_what_is_not_listed(void)
@@ -443,6 +467,8 @@ Test(verify, finds_broken_arenas)
         {"tree->bucket == bucket", misfile_a_tree, verify_arena},
         {"trees == arena->trees", miscount_trees, verify_arena},
         {"slabs == arena->slabs_live", miscount_arena_slabs, verify_arena},
+        {"tree->counted_dirty == tree->dirty_leaves", forget_to_count_dirty_leaves, verify_arena},
+        {"dirty_leaves == arena->dirty_leaves", miscount_dirty_leaves_of_arena, verify_arena},
         {"slab->state == BM_SLAB_LISTED", list_what_is_not_listed, verify_arena},
         {"slab->size_class == size_class", list_in_another_class, verify_arena},
         {"slab->previous == previous", break_a_back_link, verify_arena},
