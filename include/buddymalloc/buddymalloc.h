@@ -40,6 +40,21 @@ struct buddymalloc_info {
     size_t keepcost; /* bytes that buddymalloc_malloc_trim could give back */
 };
 
+/* How much of what a block shares with others is in use. A slab is a run of slots of one size, a tree
+ * 4 MiB of slabs; an arena, a thread's heap, has many of both. A slab gives its memory back when no
+ * slot of it is used, and a tree its own when it has no slab. */
+struct buddymalloc_utilization {
+    size_t slot_bytes;       /* usable bytes of the block, and of all slots of its slab */
+    size_t slab_slots;       /* slots of its slab; 1 for blocks above 32 KiB */
+    size_t slab_used_slots;  /* those in use */
+    size_t class_slabs;      /* slabs of the same slot size in the block's arena; for blocks above
+                                32 KiB, which are slabs of one slot, of any size above that */
+    size_t class_slots;      /* slots of those slabs */
+    size_t class_used_slots; /* those in use */
+    size_t tree_bytes;       /* bytes of the block's tree, bookkeeping included */
+    size_t tree_used_bytes;  /* bytes of blocks in use in it */
+};
+
 /* A block of `size` bytes, contents unspecified; for size 0 a unique pointer that can be
  * freed. NULL with errno ENOMEM when there is no memory or size exceeds PTRDIFF_MAX.
  * malloc(3), C23 7.24.3.6. */
@@ -108,6 +123,25 @@ void buddymalloc_malloc_stats(void);
 /* Writes the figures as XML to `stream`. 0, or -1 with errno EINVAL when options is not 0.
  * malloc_info(3). */
 int buddymalloc_malloc_info(int options, FILE *stream);
+
+/* Whether memory would sooner go back if the program allocated a block of the same usable size, copied
+ * this one there and freed this one: 1, or 0. It is 1 where the block's slab is no fuller than
+ * those slabs of its size that have room are on average, is not the one that serves allocations
+ * now, and could be done without; and for a block above 32 KiB where its tree is nearly empty and
+ * a fuller one has room. It is 0 for NULL and for blocks above 2 MiB.
+ *
+ * For a loop over all objects of a program, in as many rounds as it takes to hear no 1 any more; to
+ * be followed by buddymalloc_malloc_trim(0), for the memory of free slabs in trees that are in use
+ * goes back only by that. It is a hint: the average is a few calls old. Ask in the thread that
+ * allocated the block: it is answered for that thread's arena, and a block moved by another thread
+ * goes to another arena. An address that is no live block's is misuse. */
+int buddymalloc_should_move(void *block);
+
+/* Stores the figures of a live block's surroundings, at the time of the call. 0; or -1 with errno
+ * EINVAL when block is NULL. They are counted, under a lock, in time that grows with the arena: for
+ * a look now and then, not for a loop over all objects. For a block above 2 MiB, which shares
+ * nothing, slab and class are that block, and its tree the memory reserved for it. */
+int buddymalloc_utilization(void *block, struct buddymalloc_utilization *figures);
 
 #ifdef __cplusplus
 }

@@ -185,12 +185,22 @@ static BM_COLD BM_NORETURN void report_misuse(void *block, const char *operation
     bm_misuse(what.text, block, slot_bytes);
 }
 
-size_t bm_block_bytes(void *block, const char *operation)
+size_t bm_block_find(void *block, const char *operation, struct bm_tree **tree,
+                     struct bm_slab **slab)
 {
     struct place place;
     if (bm_unlikely(!find(block, &place)))
         report_misuse(block, operation);
+    *tree = place.tree;
+    *slab = place.slab;
     return place.bytes;
+}
+
+size_t bm_block_bytes(void *block, const char *operation)
+{
+    struct bm_tree *tree;
+    struct bm_slab *slab;
+    return bm_block_find(block, operation, &tree, &slab);
 }
 
 /* ---- free ---- */

@@ -6,6 +6,7 @@
 #define BM_API_BLOCK_H
 
 #include "core/size_class.h"
+#include "core/tree.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,6 +21,10 @@ void bm_block_free(void *block);
 
 /* Usable bytes of a live block; aborts with "invalid <operation>" when it is none. */
 size_t bm_block_bytes(void *block, const char *operation);
+
+/* The same, and where it lies: *slab is NULL when it is a huge block. */
+size_t bm_block_find(void *block, const char *operation, struct bm_tree **tree,
+                     struct bm_slab **slab);
 
 /* Whether a block of `usable` bytes is right for `bytes`: one that shrinks stays while about
  * half of it is used. (A small one may never have been more: it may lie in a borrowed, larger

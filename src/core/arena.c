@@ -92,9 +92,9 @@ void bm_arena_shed(struct bm_arena *arena)
         bm_arena_purge(arena, &(struct bm_purge){.leaves = SIZE_MAX});
 }
 
-/* The tree with the smallest sufficient block: long free ranges are kept for those that need
- * them, and full trees fill up while sparse ones empty. An empty tree comes last. */
-static struct bm_tree *find_tree(struct bm_arena *arena, unsigned order)
+/* Long free ranges are kept for those that need them, and full trees fill up while sparse ones
+ * empty. An empty tree comes last. */
+struct bm_tree *bm_arena_find_tree(struct bm_arena *arena, unsigned order)
 {
     uint32_t orders = arena->open_buckets & (uint32_t)bm_low_mask(BM_BUDDY_MAX_DEPTH + 1);
     orders &= ~(uint32_t)bm_low_mask(order);
@@ -105,7 +105,7 @@ static struct bm_tree *find_tree(struct bm_arena *arena, unsigned order)
 
 static struct bm_tree *find_or_add_tree(struct bm_arena *arena, unsigned order)
 {
-    struct bm_tree *tree = find_tree(arena, order);
+    struct bm_tree *tree = bm_arena_find_tree(arena, order);
     if (tree != NULL)
         return tree;
     bool is_zero;

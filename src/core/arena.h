@@ -73,6 +73,14 @@ struct bm_round {
     bool has_found;       /* this one: slabs to look at again */
 };
 
+/* What the listed slabs of a class had in sum when somebody last looked: see utilization.h. Anybody
+ * may write it, and an owner reads it without the gate: it only decides what is worth while. */
+struct bm_listed_sample {
+    _Atomic uint32_t slabs;
+    _Atomic uint32_t free_slots;
+    _Atomic uint32_t answers_left; /* to be given by it */
+};
+
 struct bm_arena {
     struct bm_cursor cursors[BM_SIZE_CLASSES]; /* owner thread; first: see cursor_offsets */
     struct bm_kept kept[BM_KEPT_PAGE_BLOCKS];  /* owner thread, under the gate */
@@ -106,6 +114,8 @@ struct bm_arena {
     /* By size in quanta: the offset of the cursor that serves it, its class's own or, while it
      * borrows, its lender's. Owner thread. */
     uint16_t cursor_offsets[BM_QUANTA];
+
+    struct bm_listed_sample samples[BM_SIZE_CLASSES];
 
     /* Chunks known to be this arena's, by the low bits of their number; what is not found here
      * takes the slow path. The owner adds; whoever releases a tree removes it. Last: a small heap
@@ -169,6 +179,10 @@ void bm_arena_shed(struct bm_arena *arena);
 struct bm_slab *bm_arena_make_slab(struct bm_arena *arena, unsigned size_class);
 struct bm_slab *bm_arena_make_page_block(struct bm_arena *arena, unsigned leaves, unsigned order,
                                          bool *is_zero);
+
+/* The tree with the smallest block of at least 2^order leaves, from which the next one of them will
+ * come; NULL: none has room. Gate. */
+struct bm_tree *bm_arena_find_tree(struct bm_arena *arena, unsigned order);
 
 /* After leaves of a tree were purged: counts its dirty ones. Gate. */
 void bm_arena_count_dirty(struct bm_arena *arena, struct bm_tree *tree);

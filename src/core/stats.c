@@ -13,6 +13,11 @@ static size_t count_free_slots(struct bm_tree *tree, struct bm_slab *slab)
     return free;
 }
 
+size_t bm_stats_used_slots(struct bm_tree *tree, struct bm_slab *slab)
+{
+    return bm_slab_slots(slab) - count_free_slots(tree, slab);
+}
+
 static void count_slab(struct bm_tree *tree, struct bm_slab *slab, struct bm_arena_stats *stats)
 {
     size_t slot_bytes = bm_slab_slot_bytes(slab);
