@@ -271,6 +271,21 @@ static void retire_cursor(struct bm_arena *arena, struct bm_cursor *cursor)
     bm_arena_settle(arena, bm_tree_of(slab), slab);
 }
 
+/* The listed slab to take slots from: of the first few the one at the lowest address, so that trees
+ * further up run empty (docs/decisions/0015). */
+static struct bm_slab *next_listed(struct bm_arena *arena, unsigned size_class)
+{
+    enum { LOOKED_AT = 4 };
+    struct bm_slab *lowest = arena->listed[size_class];
+    struct bm_slab *slab = lowest;
+    for (unsigned looked_at = 1; slab != NULL && looked_at < LOOKED_AT; looked_at++) {
+        slab = slab->next;
+        if (slab != NULL && slab < lowest)
+            lowest = slab;
+    }
+    return lowest;
+}
+
 /* Finds a slab with free slots for a cursor whose own has none left. Gate. */
 static bool replace_slab(struct bm_arena *arena, struct bm_cursor *cursor, unsigned size_class)
 {
@@ -278,7 +293,7 @@ static bool replace_slab(struct bm_arena *arena, struct bm_cursor *cursor, unsig
     if (aim_cursor(cursor, bm_cursor_slab(cursor)))
         return true;
     retire_cursor(arena, cursor);
-    struct bm_slab *slab = arena->listed[size_class];
+    struct bm_slab *slab = next_listed(arena, size_class);
     if (slab != NULL)
         unlist_slab(arena, slab);
     else

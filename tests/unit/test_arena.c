@@ -296,6 +296,33 @@ TEST_WITHIN(arena, lists_a_slab_with_an_eighth_of_its_slots_free)
     verify();
 }
 
+/* Of the first four that are listed; the ones behind them are not looked at. */
+TEST_WITHIN(arena, takes_the_listed_slab_at_the_lowest_address)
+{
+    enum { SLABS = 6 };
+    static const unsigned listed[] = {0, 2, 1, 4, 3}; /* in this order; the last one is current */
+    static const unsigned taken[] = {1, 0, 2, 3, 4};
+    char *blocks[SLABS][BM_MAX_SLOTS];
+    unsigned size_class = bm_class_of_size(64);
+    unsigned slots = bm_size_classes[size_class].slots;
+    for (unsigned index = 0; index < SLABS; index++) {
+        fill_slab(size_class, blocks[index]);
+        expect(index == 0 || blocks[index][0] > blocks[index - 1][0]);
+    }
+    for (unsigned index = 0; index < SLABS - 1; index++)
+        for (unsigned slot = 0; slot < slots / 8; slot++)
+            release(blocks[listed[index]][slot]);
+    for (unsigned index = 0; index < SLABS - 1; index++) {
+        for (unsigned slot = 0; slot < slots / 8; slot++)
+            expect_at(allocate(64) == blocks[taken[index]][slot], "slab %u, slot %u", index, slot);
+        verify();
+    }
+    for (unsigned index = 0; index < SLABS; index++)
+        for (unsigned slot = 0; slot < slots; slot++)
+            release(blocks[index][slot]);
+    verify();
+}
+
 TEST_WITHIN(arena, recycles_empty_slabs_but_keeps_one)
 {
     enum { SLABS = 5 };
