@@ -139,7 +139,8 @@ int buddymalloc_should_move(void *block);
 
 /* Stores the figures of a live block's surroundings, at the time of the call. 0; or -1 with errno
  * EINVAL when block is NULL. They are counted, under a lock, in time that grows with the arena: for
- * a look now and then, not for a loop over all objects. For a block above 2 MiB, which shares
+ * a look now and then, not for a loop over all objects; what other threads allocate and free in
+ * the meantime may be in one figure and not in another. For a block above 2 MiB, which shares
  * nothing, slab and class are that block, and its tree the memory reserved for it. */
 int buddymalloc_utilization(void *block, struct buddymalloc_utilization *figures);
 

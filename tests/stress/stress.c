@@ -159,6 +159,20 @@ struct parcel *parcel_resize(struct parcel *parcel, struct random *random)
     return parcel;
 }
 
+struct parcel *parcel_move(struct parcel *parcel)
+{
+    size_t bytes = buddymalloc_malloc_usable_size(parcel);
+    struct parcel *moved = buddymalloc_malloc(bytes);
+
+    check(moved != NULL);
+    memcpy(moved, parcel, bytes);
+    buddymalloc_free(parcel);
+    check_first_bytes(moved, pattern_bytes(moved->size));
+    moved->seed = mix((uintptr_t)moved + moved->owner);
+    write_pattern(moved);
+    return moved;
+}
+
 void parcel_destroy(struct parcel *parcel)
 {
     size_t bytes = sizeof *parcel + parcel->size;

@@ -47,6 +47,10 @@ void parcel_check(const struct parcel *parcel, unsigned owner);
 /* Resizes the parcel, contents checked before and after; the new address. */
 struct parcel *parcel_resize(struct parcel *parcel, struct random *random);
 
+/* Copies the parcel to a new block of the same usable size, and frees the old one; contents checked
+ * after. The new address. */
+struct parcel *parcel_move(struct parcel *parcel);
+
 void parcel_destroy(struct parcel *parcel);
 
 #endif
