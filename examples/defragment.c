@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -89,6 +90,26 @@ static unsigned long move_what_helps(void)
     return moved;
 }
 
+/* A round of questions alone. */
+static void print_cost(void)
+{
+    struct timespec start;
+    struct timespec end;
+    unsigned long asked = 0;
+    int answers = 0;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &start);
+    for (unsigned key = 0; key < OBJECTS; key++)
+        if (table[key] != NULL) {
+            answers += buddymalloc_should_move(table[key]);
+            asked++;
+        }
+    (void)clock_gettime(CLOCK_MONOTONIC, &end);
+    double ns = (double)(end.tv_sec - start.tv_sec) * 1e9 + (double)(end.tv_nsec - start.tv_nsec);
+    (void)printf("%lu objects, %d of them should move; a question: %.0f ns\n", asked, answers,
+                 ns / (double)asked);
+}
+
 static void check_all(void)
 {
     for (unsigned key = 0; key < OBJECTS; key++) {
@@ -123,6 +144,7 @@ int main(void)
     delete_most();
     (void)buddymalloc_malloc_trim(0);
     print_resident("before");
+    print_cost();
     while (moved != 0 && rounds < ROUNDS_MAX) {
         moved = move_what_helps();
         (void)printf("round %u: moved %lu\n", ++rounds, moved);
