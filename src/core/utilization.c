@@ -5,9 +5,8 @@
 
 enum {
     SAMPLE_SLABS_MAX = 1024, /* bounds how long a sample holds the gate */
-    /* Page blocks move out of a tree with so few leaves in use; else the copies cost more than the
-     * pages that a tree holds beside them: its header's, for those of its free leaves go back by a
-     * trim. */
+    /* Out of a tree with so few leaves in use page blocks may move. All that goes back with a tree is
+     * its header, and its addresses: the pages of its free leaves go by a trim in any case. */
     NEARLY_EMPTY_LEAVES = BM_TREE_LEAVES / 8,
 };
 

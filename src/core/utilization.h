@@ -8,9 +8,9 @@
  * nothing ought to move: a program that moves what it is told to comes to an end, for a block that
  * moved stays where it is until others are freed beside it.
  *
- * The average is a sample, of the first slabs of the class's list, and as old as the number of slabs
- * in it: so many answers are given by it. What an answer costs is that of one slab, however many
- * there are, and a wrong one costs a copy.
+ * The average is a sample: of the first slabs of the class's list, and from a while ago. It serves an
+ * answer or a few for each slab in it, so that answers cost the same however many slabs there are.
+ * A wrong one costs a copy.
  */
 #ifndef BM_CORE_UTILIZATION_H
 #define BM_CORE_UTILIZATION_H
