@@ -44,10 +44,10 @@ struct bm_slab {
     uint32_t reciprocal;                  /* of the slot size; gate */
     int32_t credit;                       /* owner thread */
     uint8_t size_class;                   /* gate */
-    uint8_t state : 4;                    /* enum bm_slab_state; gate */
-    uint8_t idle_rounds : 3;              /* that found it listed, up to a few; gate */
-    uint8_t is_purged : 1;                /* some of its pages were (tree.h, 3); gate */
-    uint16_t leaves;                      /* gate */
+    uint8_t state;                        /* enum bm_slab_state; gate */
+    uint16_t leaves : 12;                 /* gate */
+    uint16_t idle_rounds : 3;             /* that found it listed, up to a few; gate */
+    uint16_t is_purged : 1;               /* some of its pages were (tree.h, 3); gate */
     struct bm_slab *next;                 /* class list or vacant list; gate */
     struct bm_slab *previous;
 };
