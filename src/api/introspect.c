@@ -203,7 +203,7 @@ BM_PUBLIC int buddymalloc_malloc_info(int options, FILE *stream)
     return xml.failed ? -1 : 0;
 }
 
-/* ---- malloc_trim, mallopt ---- */
+/* ---- malloc_trim ---- */
 
 BM_PUBLIC int buddymalloc_malloc_trim(size_t pad)
 {
@@ -216,6 +216,20 @@ BM_PUBLIC int buddymalloc_malloc_trim(size_t pad)
     errno = saved_errno;
     return went_back;
 }
+
+/* ---- limit ---- */
+
+BM_PUBLIC size_t buddymalloc_set_limit(size_t bytes)
+{
+    return bm_system_set_limit(bytes == 0 ? SIZE_MAX : bytes);
+}
+
+BM_PUBLIC size_t buddymalloc_charged_bytes(void)
+{
+    return bm_system_charged_bytes();
+}
+
+/* ---- mallopt ---- */
 
 /* Parameters of mallopt(3); <malloc.h> is not included because it declares what we define. */
 enum {

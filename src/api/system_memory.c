@@ -14,6 +14,7 @@ static struct bm_mutex lock;
 static struct bm_regions regions;
 static struct bm_huge_heap huge_heap;
 static _Atomic uint64_t decay_due_ms; /* when free chunks may have to be purged */
+static atomic_bool has_limit;
 static uint64_t now_ms;               /* when the clock was last read; system-memory lock */
 
 /* After chunks came or went, under the lock. */
@@ -43,13 +44,14 @@ static void lock_at_this_moment(void)
 
 /* ---- chunks for arenas ---- */
 
-static void *acquire_chunk(struct bm_chunk_source *source, bool is_dense, bool *is_zero)
+static void *acquire_chunk(struct bm_chunk_source *source, enum bm_page_advice advice,
+                           bool *is_zero)
 {
     (void)source;
+    if (advice == BM_PAGES_HUGE && !bm_options.huge_pages)
+        advice = BM_PAGES_ANY;
     bm_system_lock();
-    void *chunk = is_dense && bm_options.huge_pages
-                      ? bm_regions_acquire_dense(&regions, is_zero)
-                      : bm_regions_acquire(&regions, 1, 0, BM_CHUNK_BYTES, is_zero);
+    void *chunk = bm_regions_acquire_tree(&regions, advice, is_zero);
     decay();
     bm_system_unlock();
     return chunk;
@@ -68,7 +70,7 @@ static void release_chunk(struct bm_chunk_source *source, struct bm_chunk *chunk
     (void)source;
     bm_system_lock();
     bm_chunk_map_set(&regions.map, chunk, false);
-    bm_regions_release(&regions, chunk, 1);
+    bm_regions_release_tree(&regions, chunk);
     decay();
     bm_system_unlock();
 }
@@ -102,6 +104,7 @@ struct bm_chunk_source *bm_system_source(void)
 
 static void init(void)
 {
+    enum { HUGE_PAGE_ORDER = 21 - BM_LEAF_SHIFT }; /* 2 MiB */
     struct bm_backend *backend = bm_backend_default();
     bm_mutex_init(&lock);
     bm_regions_init(&regions, backend);
@@ -109,6 +112,10 @@ static void init(void)
     source.page_bytes = backend->page_bytes;
     bm_process_start();
     source.purge_delay_ms = regions.purge_delay_ms = bm_options.purge_delay_ms;
+    if (backend->has_huge_pages || bm_options.huge_pages)
+        source.huge_page_order = HUGE_PAGE_ORDER;
+    bm_regions_set_limit(&regions, bm_options.limit_bytes);
+    atomic_store_explicit(&has_limit, bm_options.limit_bytes != SIZE_MAX, memory_order_relaxed);
     atomic_store_explicit(&is_ready, true, memory_order_release);
 }
 
@@ -241,6 +248,33 @@ size_t bm_system_trim(size_t keep_bytes)
         (void)bm_regions_give_back(&regions);
     bm_system_unlock();
     return returned;
+}
+
+/* ---- limit ---- */
+
+size_t bm_system_set_limit(size_t bytes)
+{
+    bm_system_init();
+    bm_system_lock();
+    size_t before = regions.limit_bytes;
+    bm_regions_set_limit(&regions, bytes);
+    atomic_store_explicit(&has_limit, bytes != SIZE_MAX, memory_order_relaxed);
+    bm_system_unlock();
+    return before;
+}
+
+size_t bm_system_charged_bytes(void)
+{
+    bm_system_init();
+    bm_system_lock();
+    size_t bytes = regions.charged_bytes;
+    bm_system_unlock();
+    return bytes;
+}
+
+bool bm_system_is_limited(void)
+{
+    return atomic_load_explicit(&has_limit, memory_order_relaxed);
 }
 
 /* ---- figures ---- */

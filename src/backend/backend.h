@@ -25,6 +25,9 @@ struct bm_backend {
      * space (RLIMIT_AS, RLIMIT_DATA); SIZE_MAX when it does not. */
     size_t reserve_limit;
 
+    /* Whether the system uses huge pages without being asked. */
+    bool has_huge_pages;
+
     /* Reserves `bytes` bytes of address space at a multiple of `alignment`; both are
      * multiples of page_bytes, alignment is a power of two. The range may not be accessed
      * before commit. NULL when the system refuses. */
@@ -54,8 +57,9 @@ struct bm_backend {
      * purge, it may run at any time. */
     size_t (*resident)(struct bm_backend *backend, void *address, size_t bytes);
 
-    /* Optional (NULL: not supported): asks for huge pages under a reserved range. A wish. */
-    void (*advise_huge)(struct bm_backend *backend, void *address, size_t bytes);
+    /* Optional (NULL: not supported): asks for huge pages under a reserved range, or for none. A
+     * wish. */
+    void (*advise_huge)(struct bm_backend *backend, void *address, size_t bytes, bool is_wanted);
 };
 
 /* Resident bytes of a range; all of it where the backend can't tell. */

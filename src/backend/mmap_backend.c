@@ -11,6 +11,7 @@
  */
 #include "backend/backend.h"
 
+#include "backend/huge_pages.h"
 #include "backend/reserve_limit.h"
 #include "backend/resident.h"
 #include "base/attributes.h"
@@ -155,12 +156,11 @@ static void *mmap_remap(struct bm_backend *backend, void *address, size_t old_by
     return result;
 }
 
-static void mmap_advise_huge(struct bm_backend *backend, void *address, size_t bytes)
+static void mmap_advise_huge(struct bm_backend *backend, void *address, size_t bytes,
+                             bool is_wanted)
 {
     (void)backend;
-    int saved_errno = errno;
-    (void)madvise(address, bytes, MADV_HUGEPAGE);
-    errno = saved_errno;
+    bm_advise_huge(address, bytes, is_wanted);
 }
 
 /* RLIMIT_DATA counts what is committed, not what is reserved, so it has no say here. */
@@ -187,6 +187,7 @@ struct bm_backend *bm_backend_default(void)
     if (bm_unlikely(backend.page_bytes == 0)) {
         int saved_errno = errno;
         backend.reserve_limit = find_reserve_limit();
+        backend.has_huge_pages = bm_huge_pages_by_default();
         backend.page_bytes = (size_t)sysconf(_SC_PAGESIZE);
         errno = saved_errno;
     }

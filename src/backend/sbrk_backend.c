@@ -24,6 +24,7 @@
  */
 #include "backend/backend.h"
 
+#include "backend/huge_pages.h"
 #include "backend/reserve_limit.h"
 #include "backend/resident.h"
 #include "base/attributes.h"
@@ -197,12 +198,11 @@ static bool sbrk_release(struct bm_backend *backend, void *address, size_t bytes
     return is_done;
 }
 
-static void sbrk_advise_huge(struct bm_backend *backend, void *address, size_t bytes)
+static void sbrk_advise_huge(struct bm_backend *backend, void *address, size_t bytes,
+                             bool is_wanted)
 {
     (void)backend;
-    int saved_errno = errno;
-    (void)madvise(address, bytes, MADV_HUGEPAGE);
-    errno = saved_errno;
+    bm_advise_huge(address, bytes, is_wanted);
 }
 
 static size_t find_reserve_limit(void)
@@ -233,6 +233,7 @@ struct bm_backend *bm_backend_default(void)
     if (bm_unlikely(segment.base.page_bytes == 0)) {
         int saved_errno = errno;
         segment.base.reserve_limit = find_reserve_limit();
+        segment.base.has_huge_pages = bm_huge_pages_by_default();
         segment.base.page_bytes = (size_t)sysconf(_SC_PAGESIZE);
         errno = saved_errno;
     }

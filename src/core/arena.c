@@ -44,11 +44,6 @@ static void enter_bucket(struct bm_arena *arena, struct bm_tree *tree, unsigned 
     arena->open_buckets |= 1U << bucket;
 }
 
-static bool is_home(const struct bm_arena *arena, const struct bm_tree *tree)
-{
-    return bm_chunk_of(arena) == &tree->chunk;
-}
-
 void bm_arena_count_dirty(struct bm_arena *arena, struct bm_tree *tree)
 {
     if (tree->dirty_leaves > tree->counted_dirty)
@@ -62,7 +57,7 @@ void bm_arena_file_tree(struct bm_arena *arena, struct bm_tree *tree)
     bm_arena_count_dirty(arena, tree);
     int room = bm_tree_room(tree);
     unsigned bucket = room < 0 ? BM_BUCKET_FULL : (unsigned)room;
-    if (tree->slabs_live == 0 && !is_home(arena, tree))
+    if (tree->slabs_live == 0 && !bm_arena_is_home(arena, tree))
         bucket = BM_BUCKET_EMPTY;
     if (bucket == tree->bucket)
         return;
@@ -89,7 +84,7 @@ void bm_arena_shed(struct bm_arena *arena)
         arena->source->release(arena->source, &tree->chunk);
     }
     if (bm_unlikely(arena->source->purge_delay_ms == BM_PURGE_AT_ONCE))
-        bm_arena_purge(arena, &(struct bm_purge){.leaves = SIZE_MAX});
+        bm_arena_purge(arena, &(struct bm_purge){.leaves = SIZE_MAX}, 0);
 }
 
 /* Long free ranges are kept for those that need them, and full trees fill up while sparse ones
@@ -110,7 +105,8 @@ static struct bm_tree *find_or_add_tree(struct bm_arena *arena, unsigned order)
         return tree;
     bool is_zero;
     bool is_dense = arena->trees >= DENSE_FROM_TREES;
-    void *chunk = arena->source->acquire(arena->source, is_dense, &is_zero);
+    void *chunk = arena->source->acquire(arena->source, is_dense ? BM_PAGES_HUGE : BM_PAGES_ANY,
+                                         &is_zero);
     if (chunk == NULL)
         return NULL;
     tree = bm_tree_init(chunk, is_zero, arena, 0);
@@ -400,7 +396,7 @@ static void forget_own_chunks(struct bm_arena *arena)
 struct bm_arena *bm_arena_create(struct bm_chunk_source *source)
 {
     bool is_zero;
-    void *chunk = source->acquire(source, false, &is_zero);
+    void *chunk = source->acquire(source, BM_PAGES_SMALL, &is_zero);
     if (chunk == NULL)
         return NULL;
     struct bm_arena *arena =

@@ -142,6 +142,12 @@ static inline struct bm_slab *bm_cursor_slab(const struct bm_cursor *cursor)
     return (struct bm_slab *)((uintptr_t)cursor->word & ~(uintptr_t)(sizeof(struct bm_slab) - 1));
 }
 
+/* Whether it is the tree that the arena itself lies in. */
+static inline bool bm_arena_is_home(const struct bm_arena *arena, const struct bm_tree *tree)
+{
+    return bm_chunk_of(arena) == &tree->chunk;
+}
+
 /* An empty entry 0 of own_chunks: addresses below the first chunk map to that entry, and to a tree
  * at NULL. The other empty entries are NULL. */
 #define BM_NO_TREE ((struct bm_tree *)1)

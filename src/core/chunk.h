@@ -70,15 +70,21 @@ static inline void bm_chunk_map_set(struct bm_chunk_map *map, const struct bm_ch
     atomic_store_explicit(word, present ? old | bit : old & ~bit, memory_order_release);
 }
 
+/* What pages to have under a chunk. */
+enum bm_page_advice {
+    BM_PAGES_ANY,   /* as the system likes it */
+    BM_PAGES_SMALL, /* little of it may be used: an arena's first */
+    BM_PAGES_HUGE,  /* nearly all of it will be used */
+};
+
 /*
  * Where an arena gets its chunks, and gives pages back. The API layer puts the system-memory
  * lock around it; tests put whatever they like behind it.
  */
 struct bm_chunk_source {
     /* One chunk for a tree, committed; *is_zero says whether all of it reads as zero. NULL when
-     * there is no memory. The caller writes the header, then calls publish. is_dense: nearly all of
-     * it will be used. */
-    void *(*acquire)(struct bm_chunk_source *source, bool is_dense, bool *is_zero);
+     * there is no memory. The caller writes the header, then calls publish. */
+    void *(*acquire)(struct bm_chunk_source *source, enum bm_page_advice advice, bool *is_zero);
     void (*publish)(struct bm_chunk_source *source, struct bm_chunk *chunk);
     /* Takes a chunk back, out of the map first. */
     void (*release)(struct bm_chunk_source *source, struct bm_chunk *chunk);
@@ -88,6 +94,9 @@ struct bm_chunk_source {
     size_t (*resident)(struct bm_chunk_source *source, void *address, size_t bytes);
     size_t page_bytes;  /* purge's granularity */
     int purge_delay_ms; /* decay.h */
+    /* Free blocks below this order are not purged by time, for that would split a huge page; in an
+     * arena's first tree they are. */
+    unsigned huge_page_order;
 };
 
 #endif

@@ -100,32 +100,37 @@ static void unlink_huge(struct bm_huge_heap *heap, struct bm_huge *huge)
         heap->first = huge->next;
 }
 
-struct bm_huge *bm_huge_allocate(struct bm_huge_heap *heap, size_t bytes, size_t alignment,
-                                 bool *is_zero)
+/* A block's pages, and that of its header. */
+static size_t bytes_to_charge(const struct bm_huge_heap *heap, size_t bytes)
 {
-    struct layout layout;
-    if (!lay_out(heap, bytes, alignment, &layout))
-        return NULL;
-    bool is_dedicated = wants_reservation(heap, &layout);
+    return pages_of(heap, bytes) + heap->regions->backend->page_bytes;
+}
+
+/* Takes the chunks of a block, and makes its header. */
+static struct bm_huge *place(struct bm_huge_heap *heap, const struct layout *layout, size_t bytes,
+                             bool *is_zero)
+{
+    bool is_dedicated = wants_reservation(heap, layout);
     char *reservation;
-    size_t reserved_bytes = layout.chunks * BM_CHUNK_BYTES;
+    size_t reserved_bytes = layout->chunks * BM_CHUNK_BYTES;
     char *first;
     if (is_dedicated) {
-        first = reserve_dedicated(heap, &layout, &reservation, &reserved_bytes);
+        first = reserve_dedicated(heap, layout, &reservation, &reserved_bytes);
         *is_zero = true;
     } else {
-        first = bm_regions_acquire(heap->regions, layout.chunks, layout.lead_chunks,
-                                   layout.alignment, is_zero);
+        first = bm_regions_acquire(heap->regions, layout->chunks, layout->lead_chunks,
+                                   layout->alignment, is_zero);
         reservation = first;
     }
     if (first == NULL)
         return NULL;
     struct bm_huge *huge = (struct bm_huge *)first;
     huge->chunk.kind = BM_CHUNK_HUGE;
-    huge->user = first + layout.lead_chunks * BM_CHUNK_BYTES + layout.offset;
+    huge->user = first + layout->lead_chunks * BM_CHUNK_BYTES + layout->offset;
     huge->run = reservation;
     huge->run_bytes = reserved_bytes;
     huge->page_bytes = (uint32_t)heap->regions->backend->page_bytes;
+    huge->charged_bytes = bytes_to_charge(heap, bytes);
     huge->is_dedicated = is_dedicated;
     atomic_store_explicit(&huge->bytes, pages_of(heap, bytes), memory_order_relaxed);
     atomic_store_explicit(&huge->is_clean, false, memory_order_relaxed);
@@ -137,11 +142,27 @@ struct bm_huge *bm_huge_allocate(struct bm_huge_heap *heap, size_t bytes, size_t
     return huge;
 }
 
+struct bm_huge *bm_huge_allocate(struct bm_huge_heap *heap, size_t bytes, size_t alignment,
+                                 bool *is_zero)
+{
+    struct layout layout;
+    if (!lay_out(heap, bytes, alignment, &layout) ||
+        !bm_regions_charge(heap->regions, bytes_to_charge(heap, bytes)))
+        return NULL;
+    struct bm_huge *huge = place(heap, &layout, bytes, is_zero);
+    if (huge == NULL)
+        bm_regions_discharge(heap->regions, bytes_to_charge(heap, bytes));
+    else
+        bm_regions_make_room(heap->regions);
+    return huge;
+}
+
 void bm_huge_release(struct bm_huge_heap *heap, struct bm_huge *huge)
 {
     char *run = huge->run;
     size_t run_bytes = huge->run_bytes;
     bool is_dedicated = huge->is_dedicated;
+    bm_regions_discharge(heap->regions, huge->charged_bytes);
     unlink_huge(heap, huge);
     bm_chunk_map_set(&heap->regions->map, &huge->chunk, false);
     if (!is_dedicated) {
@@ -206,6 +227,43 @@ static struct bm_huge *grow_dedicated(struct bm_huge_heap *heap, struct bm_huge 
     return run == NULL ? NULL : moved;
 }
 
+/* A block that no longer fits its chunks gets more of them: its header's new place, or NULL. */
+static struct bm_huge *grow(struct bm_huge_heap *heap, struct bm_huge *huge, size_t bytes)
+{
+    if (huge->is_dedicated)
+        return grow_dedicated(heap, huge, bytes);
+    char *run_end = huge->run + huge->run_bytes;
+    size_t more = bm_round_up(bytes - bm_huge_capacity(huge), BM_CHUNK_BYTES);
+    if (!bm_regions_claim(heap->regions, run_end, more / BM_CHUNK_BYTES))
+        return NULL;
+    huge->run_bytes += more;
+    return huge;
+}
+
+static struct bm_huge *grow_charged(struct bm_huge_heap *heap, struct bm_huge *huge, size_t bytes)
+{
+    size_t charge = bytes_to_charge(heap, bytes);
+    size_t more = charge > huge->charged_bytes ? charge - huge->charged_bytes : 0;
+    if (!bm_regions_charge(heap->regions, more))
+        return NULL;
+    struct bm_huge *grown = bytes > bm_huge_capacity(huge) ? grow(heap, huge, bytes) : huge;
+    if (grown == NULL) {
+        bm_regions_discharge(heap->regions, more);
+        return NULL;
+    }
+    grown->charged_bytes += more;
+    bm_regions_make_room(heap->regions);
+    return grown;
+}
+
+static void discharge_down_to(struct bm_huge_heap *heap, struct bm_huge *huge, size_t charge)
+{
+    if (charge >= huge->charged_bytes)
+        return; /* it was kept, and taken again for more than it was made for */
+    bm_regions_discharge(heap->regions, huge->charged_bytes - charge);
+    huge->charged_bytes = charge;
+}
+
 struct bm_huge *bm_huge_resize(struct bm_huge_heap *heap, struct bm_huge *huge, size_t bytes)
 {
     if (bytes > PTRDIFF_MAX - 2 * BM_CHUNK_BYTES)
@@ -213,18 +271,11 @@ struct bm_huge *bm_huge_resize(struct bm_huge_heap *heap, struct bm_huge *huge, 
     size_t rounded = pages_of(heap, bytes);
     if (rounded < atomic_load_explicit(&huge->bytes, memory_order_relaxed)) {
         shrink(heap, huge, rounded);
-    } else if (rounded > bm_huge_capacity(huge)) {
-        if (huge->is_dedicated) {
-            huge = grow_dedicated(heap, huge, rounded);
-            if (huge == NULL)
-                return NULL;
-        } else {
-            char *run_end = huge->run + huge->run_bytes;
-            size_t more = bm_round_up(rounded - bm_huge_capacity(huge), BM_CHUNK_BYTES);
-            if (!bm_regions_claim(heap->regions, run_end, more / BM_CHUNK_BYTES))
-                return NULL;
-            huge->run_bytes += more;
-        }
+        discharge_down_to(heap, huge, bytes_to_charge(heap, rounded));
+    } else {
+        huge = grow_charged(heap, huge, rounded);
+        if (huge == NULL)
+            return NULL;
     }
     atomic_store_explicit(&huge->bytes, rounded, memory_order_relaxed);
     return huge;

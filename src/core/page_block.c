@@ -78,6 +78,13 @@ static bool purge_pages(struct bm_chunk_source *source, struct bm_kept *kept, si
     return start >= end || source->purge(source, (void *)start, end - start);
 }
 
+/* Whether its pages may go by time: not where they may be a part of a huge one. */
+static bool may_age(const struct bm_arena *arena, struct bm_kept *kept)
+{
+    return kept->slab != NULL && is_unused(kept->slab) &&
+           (arena->source->huge_page_order == 0 || bm_arena_is_home(arena, bm_tree_of(kept->slab)));
+}
+
 /* Purges a kept block if it is still unused. One that others freed needs no claim: until that is
  * merged, under the gate, nobody can take it. */
 static size_t purge_unused(struct bm_arena *arena, struct bm_kept *kept)
@@ -105,7 +112,8 @@ size_t bm_page_block_purge(struct bm_arena *arena, enum bm_kept_age age)
     size_t purged = 0;
     for (unsigned index = 0; index < BM_KEPT_PAGE_BLOCKS; index++) {
         struct bm_kept *kept = &arena->kept[index];
-        if (kept->slab == NULL || !is_unused(kept->slab))
+        bool is_asked_for = age == BM_KEPT_USED && kept->slab != NULL && is_unused(kept->slab);
+        if (!is_asked_for && !may_age(arena, kept))
             continue;
         uint32_t so_far = atomic_load_explicit(&kept->age, memory_order_relaxed);
         if (so_far < (uint32_t)age)
@@ -120,7 +128,7 @@ bool bm_page_block_ages(struct bm_arena *arena)
 {
     for (unsigned index = 0; index < BM_KEPT_PAGE_BLOCKS; index++) {
         struct bm_kept *kept = &arena->kept[index];
-        if (kept->slab != NULL && is_unused(kept->slab) &&
+        if (may_age(arena, kept) &&
             atomic_load_explicit(&kept->age, memory_order_relaxed) != BM_KEPT_PURGED)
             return true;
     }

@@ -11,11 +11,12 @@ enum {
 };
 
 /* Trees with the largest free blocks first; an empty one is not the arena's for long. */
-void bm_arena_purge(struct bm_arena *arena, struct bm_purge *purge)
+void bm_arena_purge(struct bm_arena *arena, struct bm_purge *purge, unsigned least_order)
 {
     for (unsigned bucket = BM_BUCKETS; bucket-- > 0 && purge->leaves != 0;)
         for (struct bm_tree *tree = arena->buckets[bucket]; tree != NULL; tree = tree->next)
             if (tree->dirty_leaves != 0) {
+                purge->least_order = bm_arena_is_home(arena, tree) ? 0 : least_order;
                 bm_tree_purge(tree, arena->source, purge);
                 bm_arena_count_dirty(arena, tree);
             }
@@ -41,6 +42,8 @@ static void purge_slabs(struct bm_arena *arena, struct bm_purge *purge)
 
 static void visit_tree(struct bm_arena *arena, struct bm_tree *tree, struct bm_purge *purge)
 {
+    if (arena->source->huge_page_order != 0 && !bm_arena_is_home(arena, tree))
+        return;
     for (unsigned number = 1; number < tree->slabs_made && purge->leaves != 0; number++) {
         struct bm_slab *slab = &tree->slabs[number];
         if (slab->state != BM_SLAB_LISTED)
@@ -93,7 +96,7 @@ size_t bm_arena_trim(struct bm_arena *arena)
     bm_remote_sweep(arena);
     bm_remote_recycle_listed(arena);
     bm_arena_shed(arena);
-    bm_arena_purge(arena, &purge);
+    bm_arena_purge(arena, &purge, 0);
     purge_slabs(arena, &purge);
     return purge.bytes + bm_page_block_purge(arena, BM_KEPT_USED);
 }
@@ -164,7 +167,7 @@ uint64_t bm_arena_decay(struct bm_arena *arena, uint64_t now_ms, size_t *purged_
     struct bm_purge of_slabs = {.leaves = STEP_LEAVES};
     size_t before = arena->dirty_leaves;
     if (step != 0)
-        bm_arena_purge(arena, &of_trees);
+        bm_arena_purge(arena, &of_trees, arena->source->huge_page_order);
     step_round(arena, &of_slabs);
     *purged_leaves += before - arena->dirty_leaves + STEP_LEAVES - of_slabs.leaves;
     uint64_t due = due_ms(arena, now_ms);

@@ -15,8 +15,9 @@
 
 #include "core/arena.h"
 
-/* Purges free leaves of all trees, as far as `purge` says. Gate. */
-void bm_arena_purge(struct bm_arena *arena, struct bm_purge *purge);
+/* Purges free blocks of all trees, as far as `purge` says, but for those below an order in trees
+ * that may have huge pages. Gate. */
+void bm_arena_purge(struct bm_arena *arena, struct bm_purge *purge, unsigned least_order);
 
 /* Gives back all that can be given without the owner: sweeps, recycles empty slabs, sheds empty
  * trees, and purges free pages and kept page blocks. Bytes that the system held of what it got

@@ -16,6 +16,7 @@ void bm_regions_init(struct bm_regions *regions, struct bm_backend *backend)
     regions->backend = backend;
     regions->next_chunks = BM_REGION_FIRST_CHUNKS;
     regions->purge_delay_ms = BM_PURGE_DELAY_MS;
+    regions->limit_bytes = SIZE_MAX;
 }
 
 static char *chunk_address(const struct bm_region *region, unsigned chunk)
@@ -116,12 +117,13 @@ static void *acquire_in(struct bm_regions *regions, struct bm_region *region, si
 
 /* Appends a reservation to the last region if it begins where that one ends, and where a node of
  * its size does: else the run it was made for would find no block to lie in. */
-static bool extend_last(struct bm_regions *regions, char *base, unsigned chunks, bool is_dense)
+static bool extend_last(struct bm_regions *regions, char *base, unsigned chunks,
+                        enum bm_page_advice advice)
 {
     if (regions->count == 0)
         return false;
     struct bm_region *last = &regions->region[regions->count - 1];
-    if (last->is_dense != is_dense || chunk_address(last, last->chunks) != base ||
+    if (last->advice != advice || chunk_address(last, last->chunks) != base ||
         last->chunks + chunks > BM_BUDDY_MAX_LEAVES ||
         last->chunks % bm_power_of_two_above(chunks) != 0)
         return false;
@@ -132,13 +134,13 @@ static bool extend_last(struct bm_regions *regions, char *base, unsigned chunks,
 
 /* NULL: there is no room for one more. */
 static struct bm_region *add_region(struct bm_regions *regions, char *base, unsigned chunks,
-                                    bool is_dense)
+                                    enum bm_page_advice advice)
 {
     if (regions->count == BM_REGIONS_MAX)
         return NULL;
     struct bm_region *region = &regions->region[regions->count++];
     region->base = base;
-    region->is_dense = is_dense;
+    region->advice = advice;
     region->chunks = chunks;
     region->committed = 0;
     bm_buddy_tree_init(&region->tree, BM_BUDDY_MAX_DEPTH);
@@ -147,7 +149,7 @@ static struct bm_region *add_region(struct bm_regions *regions, char *base, unsi
 }
 
 /* Reserves more address space, at least `chunks`. */
-static bool grow(struct bm_regions *regions, size_t chunks, bool is_dense)
+static bool grow(struct bm_regions *regions, size_t chunks, enum bm_page_advice advice)
 {
     struct bm_backend *backend = regions->backend;
     if (chunks > BM_BUDDY_MAX_LEAVES)
@@ -163,13 +165,13 @@ static bool grow(struct bm_regions *regions, size_t chunks, bool is_dense)
             return false;
         ask = ask / 2 < chunks ? chunks : ask / 2;
     }
-    if (!extend_last(regions, base, (unsigned)ask, is_dense) &&
-        add_region(regions, base, (unsigned)ask, is_dense) == NULL) {
+    if (!extend_last(regions, base, (unsigned)ask, advice) &&
+        add_region(regions, base, (unsigned)ask, advice) == NULL) {
         (void)backend->release(backend, base, ask * BM_CHUNK_BYTES);
         return false;
     }
-    if (is_dense)
-        backend->advise_huge(backend, base, ask * BM_CHUNK_BYTES);
+    if (advice != BM_PAGES_ANY)
+        backend->advise_huge(backend, base, ask * BM_CHUNK_BYTES, advice == BM_PAGES_HUGE);
     regions->reserved_bytes += ask * BM_CHUNK_BYTES;
     if (regions->next_chunks < BM_REGION_MOST_CHUNKS)
         regions->next_chunks *= 2;
@@ -183,13 +185,13 @@ static bool is_limited(const struct bm_regions *regions)
     return regions->backend->reserve_limit != SIZE_MAX;
 }
 
-/* A run in the regions of a kind. */
-static void *acquire_among(struct bm_regions *regions, bool is_dense, size_t chunks, size_t lead,
-                           size_t alignment, bool *is_zero)
+/* A run in the regions that were given an advice. */
+static void *acquire_among(struct bm_regions *regions, enum bm_page_advice advice, size_t chunks,
+                           size_t lead, size_t alignment, bool *is_zero)
 {
     for (unsigned index = 0; index < regions->count; index++) {
         struct bm_region *region = &regions->region[index];
-        if (region->is_dense != is_dense)
+        if (region->advice != advice)
             continue;
         void *run = acquire_in(regions, region, chunks, lead, alignment, is_zero);
         if (run != NULL)
@@ -201,23 +203,50 @@ static void *acquire_among(struct bm_regions *regions, bool is_dense, size_t chu
 void *bm_regions_acquire(struct bm_regions *regions, size_t chunks, size_t lead, size_t alignment,
                          bool *is_zero)
 {
-    void *run = acquire_among(regions, false, chunks, lead, alignment, is_zero);
+    void *run = acquire_among(regions, BM_PAGES_ANY, chunks, lead, alignment, is_zero);
     if (run != NULL)
         return run;
     /* A node of the size's order must fit into the new region, hence the power of two. */
     size_t wanted = chunks + alignment / BM_CHUNK_BYTES - 1;
-    if (wanted <= BM_BUDDY_MAX_LEAVES && grow(regions, bm_power_of_two_above(wanted), false))
-        return acquire_among(regions, false, chunks, lead, alignment, is_zero);
-    return acquire_among(regions, true, chunks, lead, alignment, is_zero);
+    if (wanted <= BM_BUDDY_MAX_LEAVES &&
+        grow(regions, bm_power_of_two_above(wanted), BM_PAGES_ANY))
+        return acquire_among(regions, BM_PAGES_ANY, chunks, lead, alignment, is_zero);
+    run = acquire_among(regions, BM_PAGES_HUGE, chunks, lead, alignment, is_zero);
+    return run != NULL ? run
+                       : acquire_among(regions, BM_PAGES_SMALL, chunks, lead, alignment, is_zero);
 }
 
-void *bm_regions_acquire_dense(struct bm_regions *regions, bool *is_zero)
+/* Whether the advice is worth a region of its own. */
+static bool makes_a_difference(const struct bm_regions *regions, enum bm_page_advice advice)
 {
-    void *chunk = acquire_among(regions, true, 1, 0, BM_CHUNK_BYTES, is_zero);
-    if (chunk == NULL && regions->backend->advise_huge != NULL && !is_limited(regions) &&
-        grow(regions, 1, true))
-        chunk = acquire_among(regions, true, 1, 0, BM_CHUNK_BYTES, is_zero);
-    return chunk != NULL ? chunk : bm_regions_acquire(regions, 1, 0, BM_CHUNK_BYTES, is_zero);
+    const struct bm_backend *backend = regions->backend;
+    return backend->advise_huge != NULL && !is_limited(regions) &&
+           (advice == BM_PAGES_HUGE || (advice == BM_PAGES_SMALL && backend->has_huge_pages));
+}
+
+void *bm_regions_acquire_tree(struct bm_regions *regions, enum bm_page_advice advice, bool *is_zero)
+{
+    void *chunk = NULL;
+    if (!bm_regions_charge(regions, BM_CHUNK_BYTES))
+        return NULL;
+    if (makes_a_difference(regions, advice)) {
+        chunk = acquire_among(regions, advice, 1, 0, BM_CHUNK_BYTES, is_zero);
+        if (chunk == NULL && grow(regions, 1, advice))
+            chunk = acquire_among(regions, advice, 1, 0, BM_CHUNK_BYTES, is_zero);
+    }
+    if (chunk == NULL)
+        chunk = bm_regions_acquire(regions, 1, 0, BM_CHUNK_BYTES, is_zero);
+    if (chunk == NULL)
+        bm_regions_discharge(regions, BM_CHUNK_BYTES);
+    else
+        bm_regions_make_room(regions);
+    return chunk;
+}
+
+void bm_regions_release_tree(struct bm_regions *regions, void *chunk)
+{
+    bm_regions_discharge(regions, BM_CHUNK_BYTES);
+    bm_regions_release(regions, chunk, 1);
 }
 
 bool bm_regions_claim(struct bm_regions *regions, void *address, size_t chunks)
@@ -284,6 +313,39 @@ size_t bm_regions_purge(struct bm_regions *regions, size_t keep)
     return resident;
 }
 
+/* ---- limit ---- */
+
+bool bm_regions_charge(struct bm_regions *regions, size_t bytes)
+{
+    size_t charged = regions->charged_bytes;
+    if (charged > regions->limit_bytes || bytes > regions->limit_bytes - charged)
+        return false;
+    regions->charged_bytes += bytes;
+    return true;
+}
+
+void bm_regions_discharge(struct bm_regions *regions, size_t bytes)
+{
+    bm_assert(regions->charged_bytes >= bytes);
+    regions->charged_bytes -= bytes;
+}
+
+void bm_regions_make_room(struct bm_regions *regions)
+{
+    size_t limit = regions->limit_bytes;
+    size_t charged = regions->charged_bytes;
+    if (limit != SIZE_MAX)
+        purge_down_to(regions, charged < limit ? (limit - charged) / BM_CHUNK_BYTES : 0, NULL);
+}
+
+void bm_regions_set_limit(struct bm_regions *regions, size_t bytes)
+{
+    regions->limit_bytes = bytes;
+    bm_regions_make_room(regions);
+}
+
+/* ---- decay ---- */
+
 /* Nobody may have called for longer than an interval: then the one before was like this one. */
 static void begin_interval(struct bm_regions *regions, uint64_t last_end_ms, uint64_t now_ms)
 {
@@ -319,7 +381,7 @@ void bm_regions_adopt(struct bm_regions *regions, void *address, size_t chunks, 
     while (chunks > 0) {
         size_t part = chunks < BM_BUDDY_MAX_LEAVES ? chunks : BM_BUDDY_MAX_LEAVES;
         /* A region of its own: between another one's frontier and here there may be a gap. */
-        struct bm_region *region = add_region(regions, base, (unsigned)part, false);
+        struct bm_region *region = add_region(regions, base, (unsigned)part, BM_PAGES_ANY);
         if (region == NULL)
             return;
         regions->reserved_bytes += part * BM_CHUNK_BYTES;

@@ -36,7 +36,7 @@ enum {
 
 struct bm_region {
     char *base;
-    bool is_dense;             /* for dense chunks, and advised to have huge pages */
+    enum bm_page_advice advice; /* given for all of it */
     unsigned chunks;           /* its size */
     unsigned committed;        /* chunks below the frontier */
     struct bm_buddy_tree tree; /* leaves at and above `chunks` are never free */
@@ -50,6 +50,8 @@ struct bm_regions {
     size_t reserved_bytes; /* of all regions */
     size_t used_chunks;
     size_t dirty_chunks;
+    size_t limit_bytes; /* SIZE_MAX: none */
+    size_t charged_bytes;
     int purge_delay_ms;    /* decay.h; constant once chunks are in use */
     struct bm_decay decay; /* of dirty_chunks */
     size_t most_used_chunks; /* at any moment of this interval */
@@ -67,9 +69,23 @@ void bm_regions_init(struct bm_regions *regions, struct bm_backend *backend);
 void *bm_regions_acquire(struct bm_regions *regions, size_t chunks, size_t lead, size_t alignment,
                          bool *is_zero);
 
-/* One chunk for a heap that is large and will use nearly all of it: where the system may use huge
- * pages. Else as above. */
-void *bm_regions_acquire_dense(struct bm_regions *regions, bool *is_zero);
+/* One chunk for a tree, from a region with this advice where that makes a difference; any else when
+ * there is no other address space. It is charged, see below. */
+void *bm_regions_acquire_tree(struct bm_regions *regions, enum bm_page_advice advice, bool *is_zero);
+void bm_regions_release_tree(struct bm_regions *regions, void *chunk);
+
+/* Counts bytes that come into use against the limit. Trees are charged as whole chunks, huge blocks by
+ * their pages. False: they are too many, and nothing changed. */
+BM_MUST_CHECK bool bm_regions_charge(struct bm_regions *regions, size_t bytes);
+void bm_regions_discharge(struct bm_regions *regions, size_t bytes);
+
+/* Purges free chunks that do not fit under the limit beside what is charged: to be called when more
+ * was charged and its chunks are taken. */
+void bm_regions_make_room(struct bm_regions *regions);
+
+/* From now on no more than `bytes` may be in use, free chunks that are dirty included; what is, stays.
+ * SIZE_MAX: no limit. */
+void bm_regions_set_limit(struct bm_regions *regions, size_t bytes);
 
 /* Takes exactly the `chunks` chunks at an address, to grow the run that ends there in place. False:
  * they are not free, or not of the run's region. */

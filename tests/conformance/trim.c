@@ -102,10 +102,10 @@ static void expect_trim_of_sleeper(size_t bytes, size_t least)
 
 Test(trim, page_blocks_of_a_sleeping_thread)
 {
-    expect_trim_of_sleeper(200 * KIB, 16 * 200 * KIB - 64 * KIB);
+    expect_trim_of_sleeper(200 * KIB, 16 * 200 * KIB - MIB);
 }
 
 Test(trim, huge_blocks_of_a_sleeping_thread)
 {
-    expect_trim_of_sleeper(3 * MIB, 16 * 3 * MIB - 64 * KIB);
+    expect_trim_of_sleeper(3 * MIB, 16 * 3 * MIB - MIB);
 }

@@ -299,7 +299,7 @@ Test(contract, keeps_errno)
     bool is_purged = backend->purge(backend, address, page_bytes);
     int after_purge = errno;
     if (backend->advise_huge != NULL)
-        backend->advise_huge(backend, address, 4 * page_bytes);
+        backend->advise_huge(backend, address, 4 * page_bytes, true);
     int after_advice = errno;
     bool is_released = backend->release(backend, address, 4 * page_bytes);
     int after_release = errno;
@@ -318,11 +318,13 @@ Test(contract, huge_page_advice_changes_no_contents)
     if (backend->advise_huge == NULL)
         cr_skip("the backend gives no advice");
     unsigned char *address = reserve(8 * MIB, 4 * MIB);
-    backend->advise_huge(backend, address, 8 * MIB);
+    backend->advise_huge(backend, address, 8 * MIB, true);
     cr_assert(backend->commit(backend, address, 4 * MIB));
     cr_assert(probe_is_filled(address, 4 * MIB, 0));
     memset(address, 0x11, 4 * MIB);
-    backend->advise_huge(backend, address, 8 * MIB);
+    backend->advise_huge(backend, address, 8 * MIB, true);
+    cr_assert(probe_is_filled(address, 4 * MIB, 0x11));
+    backend->advise_huge(backend, address, 8 * MIB, false);
     cr_assert(probe_is_filled(address, 4 * MIB, 0x11));
     release(address, 8 * MIB);
 }

@@ -219,7 +219,7 @@ static void misuse(enum misuse what)
         result = backend->remap(backend, first, 4 * page_bytes, page_bytes, page_bytes);
         break;
     case ADVISE_OUTSIDE:
-        backend->advise_huge(backend, second, page_bytes);
+        backend->advise_huge(backend, second, page_bytes, true);
         break;
     case MISUSE_COUNT:
         break;

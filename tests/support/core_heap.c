@@ -28,11 +28,11 @@ static void drop_kept(struct core_heap *heap, struct bm_arena *arena)
     bm_mutex_unlock(&heap->lock);
 }
 
-static void *acquire_chunk(struct bm_chunk_source *source, bool is_dense, bool *is_zero)
+static void *acquire_chunk(struct bm_chunk_source *source, enum bm_page_advice advice,
+                           bool *is_zero)
 {
     struct core_heap *heap = lock_heap(source);
-    void *chunk = is_dense ? bm_regions_acquire_dense(heap->regions, is_zero)
-                           : bm_regions_acquire(heap->regions, 1, 0, BM_CHUNK_BYTES, is_zero);
+    void *chunk = bm_regions_acquire_tree(heap->regions, advice, is_zero);
     heap->chunks += chunk != NULL;
     bm_mutex_unlock(&heap->lock);
     return chunk;
@@ -49,7 +49,7 @@ static void release_chunk(struct bm_chunk_source *source, struct bm_chunk *chunk
 {
     struct core_heap *heap = lock_heap(source);
     bm_chunk_map_set(&heap->regions->map, chunk, false);
-    bm_regions_release(heap->regions, chunk, 1);
+    bm_regions_release_tree(heap->regions, chunk);
     heap->chunks--;
     bm_mutex_unlock(&heap->lock);
 }
@@ -111,6 +111,7 @@ void core_heap_finish(struct core_heap *heap)
     must(heap->huge.first == NULL, "a huge block is still in use");
     must(heap->chunks == 0, "a tree is still in use");
     must(heap->regions->used_chunks == 0, "a chunk is lost");
+    must(heap->regions->charged_bytes == 0, "a charge is lost");
     must(heap->huge.dedicated_bytes == 0, "a dedicated reservation is lost");
     must(munmap(heap->regions, sizeof *heap->regions) == 0, "munmap failed");
     (void)fake_backend_finish(&heap->fake);

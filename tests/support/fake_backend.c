@@ -317,9 +317,11 @@ static void *fake_remap(struct bm_backend *backend, void *address, size_t old_by
     return result;
 }
 
-static void fake_advise_huge(struct bm_backend *backend, void *address, size_t bytes)
+static void fake_advise_huge(struct bm_backend *backend, void *address, size_t bytes,
+                             bool is_wanted)
 {
     struct fake_backend *fake = lock_fake(backend);
+    (void)is_wanted;
     (void)check_range(fake, FAKE_ADVISE_HUGE, address, bytes);
     fake->calls[FAKE_ADVISE_HUGE]++;
     bm_mutex_unlock(&fake->mutex);

@@ -498,15 +498,15 @@ Test(region, keeps_dense_chunks_to_themselves)
     set_up(CHUNKS(256));
     bool is_zero;
     char *run = acquire(1);
-    char *dense = bm_regions_acquire_dense(&regions, &is_zero);
+    char *dense = bm_regions_acquire_tree(&regions, BM_PAGES_HUGE, &is_zero);
     expect(dense != NULL && is_zero && regions.count == 2);
     expect(fake.calls[FAKE_ADVISE_HUGE] == 1);
-    char *next = bm_regions_acquire_dense(&regions, &is_zero);
+    char *next = bm_regions_acquire_tree(&regions, BM_PAGES_HUGE, &is_zero);
     expect(next == dense + CHUNKS(1) && fake.calls[FAKE_ADVISE_HUGE] == 1);
     expect(acquire(1) == run + CHUNKS(1));
     release(dense, 1);
     expect(acquire(1) == run + CHUNKS(2));
-    expect(bm_regions_acquire_dense(&regions, &is_zero) == dense && !is_zero);
+    expect(bm_regions_acquire_tree(&regions, BM_PAGES_HUGE, &is_zero) == dense && !is_zero);
     bm_regions_verify(&regions);
 }
 
@@ -515,12 +515,12 @@ Test(region, serves_anything_from_either_kind_at_last)
 {
     set_up(CHUNKS(256));
     bool is_zero;
-    expect(bm_regions_acquire_dense(&regions, &is_zero) != NULL && acquire(1) != NULL);
+    expect(bm_regions_acquire_tree(&regions, BM_PAGES_HUGE, &is_zero) != NULL && acquire(1) != NULL);
     fake.refuses[FAKE_RESERVE] = true;
     unsigned chunks = 2;
     while (acquire(1) != NULL)
         chunks++;
-    expect(bm_regions_acquire_dense(&regions, &is_zero) == NULL);
+    expect(bm_regions_acquire_tree(&regions, BM_PAGES_HUGE, &is_zero) == NULL);
     expect(regions.used_chunks == chunks);
     expect(chunks == regions.region[0].chunks + regions.region[1].chunks);
     bm_regions_verify(&regions);
@@ -534,7 +534,7 @@ Test(region, takes_a_free_chunk_when_a_dense_one_is_refused)
     char *run = acquire(1);
     release(run, 1);
     fake.refuses[FAKE_COMMIT] = true;
-    expect(bm_regions_acquire_dense(&regions, &is_zero) == run);
+    expect(bm_regions_acquire_tree(&regions, BM_PAGES_HUGE, &is_zero) == run);
     bm_regions_verify(&regions);
 }
 
@@ -556,8 +556,8 @@ Test(region, has_no_dense_regions_under_a_limit)
     set_up(CHUNKS(256));
     bool is_zero;
     fake.base.reserve_limit = CHUNKS(4);
-    expect(bm_regions_acquire_dense(&regions, &is_zero) != NULL);
-    expect(fake.calls[FAKE_ADVISE_HUGE] == 0 && !regions.region[0].is_dense);
+    expect(bm_regions_acquire_tree(&regions, BM_PAGES_HUGE, &is_zero) != NULL);
+    expect(fake.calls[FAKE_ADVISE_HUGE] == 0 && regions.region[0].advice == BM_PAGES_ANY);
 }
 
 /* ---- mappings ---- */
