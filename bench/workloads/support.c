@@ -1,9 +1,10 @@
-/* support: see support.h. Plain system calls instead of stdio, which would allocate. */
+/* support: see support.h. Plain system calls instead of stdio's streams, which would allocate. */
 #include "support.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -50,6 +51,27 @@ uint64_t bench_cpu_ns(void)
 uint64_t bench_wall_ns(void)
 {
     return clock_ns(CLOCK_MONOTONIC);
+}
+
+static void write_line(const char *line, int length)
+{
+    if (length < 0 || write(STDOUT_FILENO, line, (size_t)length) != length)
+        bench_fail("can't write a mark");
+}
+
+void bench_mark_live(size_t live_bytes)
+{
+    char line[80];
+    write_line(line, snprintf(line, sizeof(line), "live %llu %zu\n",
+                              (unsigned long long)bench_wall_ns(), live_bytes));
+}
+
+void bench_mark_phase(const char *name, size_t live_bytes)
+{
+    char line[160];
+    unsigned long long now_ns = bench_wall_ns();
+    write_line(line, snprintf(line, sizeof(line), "phase %llu %zu %zu %s\n", now_ns, live_bytes,
+                              bench_rss_kib(), name));
 }
 
 size_t bench_parse_count(const char *text, const char *what)
@@ -109,6 +131,31 @@ void bench_object_destroy(struct bench_object *object, unsigned mark)
         bench_fail("an object was overwritten");
     free(object->bytes);
     object->bytes = NULL;
+}
+
+void bench_sleep(size_t milliseconds)
+{
+    struct timespec left = {.tv_sec = (time_t)(milliseconds / 1000),
+                            .tv_nsec = (long)(milliseconds % 1000) * 1000000};
+    while (nanosleep(&left, &left) != 0 && errno == EINTR)
+        continue;
+}
+
+void bench_use_lightly(size_t milliseconds, uint64_t *random)
+{
+    enum { batches = 20, batch_objects = 100, pause_ms = 10 };
+    struct bench_object objects[batch_objects];
+    uint64_t end_ns = bench_wall_ns() + milliseconds * UINT64_C(1000000);
+    while (bench_wall_ns() < end_ns) {
+        for (size_t batch = 0; batch < batches; batch++) {
+            for (size_t i = 0; i < batch_objects; i++)
+                bench_object_create(&objects[i], bench_random_between(random, 16, 513),
+                                    (unsigned)i);
+            for (size_t i = 0; i < batch_objects; i++)
+                bench_object_destroy(&objects[i], (unsigned)i);
+        }
+        bench_sleep(pause_ms);
+    }
 }
 
 void bench_run_threads(size_t count, void *(*thread_main)(void *), void *elements,

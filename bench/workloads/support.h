@@ -1,7 +1,7 @@
 /*
- * support: what the workloads share: exact resident set sizes, clocks, numbers from the command
- * line, a random generator, objects that check themselves, threads. Nothing in here allocates but
- * where it says so, so that what is measured is the workload.
+ * support: what the workloads share: exact resident set sizes, clocks, marks of time, numbers from
+ * the command line, a random generator, objects that check themselves, threads. Nothing in here
+ * allocates but where it says so, so that what is measured is the workload.
  */
 #ifndef BENCH_WORKLOADS_SUPPORT_H
 #define BENCH_WORKLOADS_SUPPORT_H
@@ -19,6 +19,14 @@ uint64_t bench_cpu_ns(void);
 
 /* Nanoseconds of real time since some fixed point. */
 uint64_t bench_wall_ns(void);
+
+/* The live size from now on: writes "live NS BYTES" to stdout, NS by bench_wall_ns. Between two
+ * marks the live size is taken to change evenly. Only for workloads of the group that
+ * memory_over_time.py reads. */
+void bench_mark_live(size_t live_bytes);
+
+/* The end of a phase: writes "phase NS BYTES RSS_KIB NAME". The time is that before RSS is read. */
+void bench_mark_phase(const char *name, size_t live_bytes);
 
 /* The number in text, which must be a whole positive decimal one; exits with a message
  * that names `what` otherwise. */
@@ -63,6 +71,13 @@ void bench_object_create(struct bench_object *object, size_t size, unsigned mark
 /* Frees the object, and sets its bytes to NULL. Exits when its first or last byte isn't the mark
  * it was made with any more; does nothing when bytes is NULL. */
 void bench_object_destroy(struct bench_object *object, unsigned mark);
+
+/* Light use of the heap for so long: some thousand pairs of malloc and free of 16 to 512 bytes, at
+ * most a hundred blocks alive at a time, a sleep of 10 ms, and again. Nothing stays allocated. */
+void bench_use_lightly(size_t milliseconds, uint64_t *random);
+
+/* Sleeps for so long, and calls nothing. */
+void bench_sleep(size_t milliseconds);
 
 /* Runs count threads, the i-th with the i-th element of an array of elements of this size, and
  * waits for them all. */
