@@ -1,16 +1,20 @@
 /*
  * measure: runs one program under one allocator and says what it cost.
  *
- *     measure [--at-exit] LIBRARY|- PROGRAM [ARGUMENT…]
+ *     measure [--at-exit | --sample] LIBRARY|- PROGRAM [ARGUMENT…]
  *
  * LIBRARY is preloaded into PROGRAM alone ("-": none). After the program's own output comes one
- * line: "measure wall_ns=… cpu_us=… peak_rss_kib=… exit_rss_kib=… status=…".
+ * line: "measure start_ns=… wall_ns=… cpu_us=… peak_rss_kib=… exit_rss_kib=… status=…".
  *
  * Why a program of its own, static and small: the kernel's ru_maxrss of a child starts with what
  * the process had before its exec. A child of Python never shows less than Python's own RSS.
  * With --at-exit the program is stopped by ptrace when it ends, and the resident set is read
  * exactly, by a walk of the page tables (smaps_rollup); the counters behind ru_maxrss are batched
  * per CPU, which is an error of some hundred KiB. Without it exit_rss_kib is 0.
+ *
+ * With --sample the resident set is read every 20 ms from those counters (statm), because a walk of
+ * the page tables would hold up the program. Before the line above then comes, for each sample, a
+ * line "sample NS RSS_KIB", by the same clock as start_ns.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -23,6 +27,15 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+/* The first ten minutes. Not touched, and so not in the child's ru_maxrss, until it has started. */
+enum { sample_interval_ns = 20000000, samples_max = 30000 };
+
+static struct {
+    long long at_ns;
+    long rss_kib;
+} samples[samples_max];
+static size_t sample_count;
 
 static _Noreturn void fail(const char *what)
 {
@@ -53,6 +66,57 @@ static long rss_kib_of(pid_t process)
     text[length] = '\0';
     const char *line = strstr(text, "\nRss:");
     return line == NULL ? 0 : strtol(line + 5, NULL, 10);
+}
+
+/* Does nothing when the process has ended: its statm is empty or zero then. */
+static void take_sample(pid_t process)
+{
+    char path[64];
+    char text[256];
+    (void)snprintf(path, sizeof(path), "/proc/%d/statm", (int)process);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        fail("measure: statm");
+    long long at_ns = wall_ns();
+    ssize_t length = read(file, text, sizeof(text) - 1);
+    (void)close(file);
+    long pages = 0;
+    text[length < 0 ? 0 : length] = '\0';
+    if (sscanf(text, "%*d %ld", &pages) != 1 || pages == 0 || sample_count == samples_max)
+        return;
+    samples[sample_count].at_ns = at_ns;
+    samples[sample_count++].rss_kib = pages * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
+static sigset_t child_signal(void)
+{
+    sigset_t signals;
+    (void)sigemptyset(&signals);
+    (void)sigaddset(&signals, SIGCHLD);
+    return signals;
+}
+
+/* Waits for the end of a child. SIGCHLD is blocked, and ends the wait for the next sample. */
+static void sample_to_exit(pid_t child, int *status, struct rusage *usage)
+{
+    sigset_t signals = child_signal();
+    for (;;) {
+        pid_t ended = wait4(child, status, WNOHANG, usage);
+        if (ended == child)
+            return;
+        if (ended < 0)
+            fail("measure: wait4");
+        take_sample(child);
+        (void)sigtimedwait(&signals, NULL, &(struct timespec){.tv_nsec = sample_interval_ns});
+    }
+}
+
+/* Blocks SIGCHLD or not; a child inherits it, also across exec. */
+static void set_child_signal(int how)
+{
+    sigset_t signals = child_signal();
+    if (sigprocmask(how, &signals, NULL) != 0)
+        fail("measure: sigprocmask");
 }
 
 static _Noreturn void run_program(const char *library, char **command, bool is_traced)
@@ -93,30 +157,42 @@ static long follow_to_exit(pid_t child, int *status, struct rusage *usage)
 int main(int argc, char **argv)
 {
     bool is_traced = argc > 1 && strcmp(argv[1], "--at-exit") == 0;
-    char **rest = argv + (is_traced ? 2 : 1);
+    bool is_sampled = argc > 1 && strcmp(argv[1], "--sample") == 0;
+    char **rest = argv + (is_traced || is_sampled ? 2 : 1);
     if (argc - (rest - argv) < 2) {
-        (void)fputs("usage: measure [--at-exit] LIBRARY|- PROGRAM [ARGUMENT...]\n", stderr);
+        (void)fputs("usage: measure [--at-exit | --sample] LIBRARY|- PROGRAM [ARGUMENT...]\n",
+                    stderr);
         return 125;
     }
+    if (is_sampled)
+        set_child_signal(SIG_BLOCK);
     long long start_ns = wall_ns();
     pid_t child = fork();
     if (child < 0)
         fail("measure: fork");
-    if (child == 0)
+    if (child == 0) {
+        set_child_signal(SIG_UNBLOCK);
         run_program(rest[0], rest + 1, is_traced);
+    }
 
     int status = 0;
     long exit_rss_kib = 0;
     struct rusage usage;
     if (is_traced)
         exit_rss_kib = follow_to_exit(child, &status, &usage);
+    else if (is_sampled)
+        sample_to_exit(child, &status, &usage);
     else if (wait4(child, &status, 0, &usage) != child)
         fail("measure: wait4");
+    long long end_ns = wall_ns();
 
+    for (size_t i = 0; i < sample_count; i++)
+        printf("sample %lld %ld\n", samples[i].at_ns, samples[i].rss_kib);
     long cpu_us = (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000L +
                   usage.ru_utime.tv_usec + usage.ru_stime.tv_usec;
-    printf("measure wall_ns=%lld cpu_us=%ld peak_rss_kib=%ld exit_rss_kib=%ld status=%d\n",
-           wall_ns() - start_ns, cpu_us, usage.ru_maxrss, exit_rss_kib,
+    printf("measure start_ns=%lld wall_ns=%lld cpu_us=%ld peak_rss_kib=%ld exit_rss_kib=%ld "
+           "status=%d\n",
+           start_ns, end_ns - start_ns, cpu_us, usage.ru_maxrss, exit_rss_kib,
            WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
     return 0;
 }
