@@ -15,6 +15,7 @@ from typing import Optional
 
 from tqdm import tqdm
 
+import memory_over_time
 import plots
 import report
 import scaling
@@ -23,7 +24,7 @@ from allocators import (OURS, REFERENCE, Allocator, AllocatorError, add_options,
 from launch import RunError, interleaved, launch
 from machine import machine
 from real_programs import real_programs
-from workload_table import GROUPS, own_workloads
+from workload_table import GROUPS, MEMORY, memory_workloads, own_workloads
 
 METRICS = ("cpu_us", "wall_ns", "peak_rss_kib")
 
@@ -53,12 +54,14 @@ def run_once(programs, allocator, workload, expected):
     """The cost of one run; RunError when it prints something else than `expected`, if that is
     not None."""
     result = launch(programs, under(allocator, workload), workload.command,
-                    environment=workload.environment, driver=workload.driver)
+                    environment=workload.environment, driver=workload.driver,
+                    is_sampled=workload.is_sampled)
     if expected is not None and result.output != expected:
         raise RunError(f"{workload.name} under {allocator.name}: wrong output: "
                        f"its {len(result.output)} bytes are not the {len(expected)} without a "
                        "preloaded library")
-    return {metric: result.cost[metric] for metric in METRICS}
+    cost = {metric: result.cost[metric] for metric in METRICS}
+    return {**cost, "timeline": result.timeline} if workload.is_sampled else cost
 
 
 def measure(programs, allocators, workload, rounds, bar):
@@ -70,7 +73,8 @@ def measure(programs, allocators, workload, rounds, bar):
     bar.set_postfix_str(workload.name)
     try:
         expected = launch(programs, Allocator(REFERENCE, None), workload.command,
-                          environment=workload.environment, driver=workload.driver).output
+                          environment=workload.environment, driver=workload.driver,
+                          is_sampled=workload.is_sampled).output
     except RunError as error:
         bar.update(rounds * len(allocators))
         return {one.name: Cell([], f"fails without a preloaded library: {error}")
@@ -152,6 +156,7 @@ def choose_workloads(parser, arguments):
     else:
         workloads = own_workloads(programs)
         workloads += real_programs((arguments.build / "inputs").resolve())
+        workloads += memory_workloads(programs)
     for name in arguments.only or []:
         if is_tree_wanted(arguments) and name == scaling.TREE:
             continue
@@ -183,13 +188,16 @@ def write_json(path, measured):
 
 def write_comparison(_, measured, output):
     """Writes report.json, report.md and the plots; returns what failed."""
-    write_json(output / "report.json", measured)
-    comparison = report.Comparison(measured, OURS)
-    plots.write_all(comparison, output)
-    (output / "report.md").write_text(report.as_markdown(comparison), encoding="utf-8")
-    print(report.summary(comparison))
+    memory = memory_over_time.MemoryOverTime(measured, OURS)
+    comparison = report.Comparison(measured, OURS, lambda one: one["group"] != MEMORY)
+    write_json(output / "report.json",
+               {**measured, "memory_over_time": memory_over_time.figures(memory)})
+    plots.write_all(comparison, memory, output)
+    text = report.as_markdown(comparison, memory.failures, memory_over_time.section(memory))
+    (output / "report.md").write_text(text, encoding="utf-8")
+    print("\n".join(filter(None, (report.summary(comparison), memory_over_time.summary(memory)))))
     print(f"{output / 'report.md'}")
-    return comparison.failures
+    return comparison.failures + memory.failures
 
 
 def write_scaling(arguments, measured, output):
@@ -212,7 +220,7 @@ def main():
     workloads = choose_workloads(parser, arguments)
     if arguments.list:
         for one in workloads:
-            print(f"{one.name:22} {one.group:11} {one.threads:4}  {one.source}")
+            print(f"{one.name:22} {one.group:16} {one.threads:4}  {one.source}")
         return 0
     allocators = choose_named(parser, arguments)
     if not allocators:

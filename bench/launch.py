@@ -5,7 +5,9 @@ import re
 import signal
 import subprocess
 from dataclasses import dataclass
+from typing import Optional
 
+import timeline
 from allocators import clean_environment
 
 TIMEOUT_SECONDS = 300
@@ -18,10 +20,12 @@ class RunError(Exception):
 
 @dataclass
 class Run:
-    """What a run cost, by name (see `run`), and what the program printed."""
+    """What a run cost, by name (see `run`), what the program printed, and, if it was sampled, how
+    its memory went (see timeline.py)."""
 
     cost: dict
     output: bytes
+    timeline: Optional[dict] = None
 
 
 def how_it_ended(status):
@@ -54,14 +58,16 @@ def finish(process, driver, described):
             process.communicate()
 
 
-def launch(build, allocator, command, at_exit=False, environment=None, driver=None):
+def launch(build, allocator, command, at_exit=False, environment=None, driver=None,
+           is_sampled=False):
     """Runs `command` (a list) once under `allocator`, by the program `measure`.
 
     `environment` is what the program needs beside the clean one. `driver` is called while the
-    program runs, for a server; what it returns counts as the program's output.
+    program runs, for a server; what it returns counts as the program's output. `is_sampled`: RSS
+    is read while the program runs, and its output has marks of time.
     """
-    launcher = [str(build / "measure"), *(["--at-exit"] if at_exit else []),
-                allocator.library or "-", *map(str, command)]
+    options = ["--at-exit"] if at_exit else ["--sample"] if is_sampled else []
+    launcher = [str(build / "measure"), *options, allocator.library or "-", *map(str, command)]
     described = f"{' '.join(map(str, command))} under {allocator.name}"
     process = subprocess.Popen(launcher, env={**clean_environment(), **(environment or {})},
                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -78,6 +84,8 @@ def launch(build, allocator, command, at_exit=False, environment=None, driver=No
     status = int(cost.pop("status"))
     if status != 0:
         raise RunError(f"{described}: {how_it_ended(status)}: {errors[-300:]}".rstrip(": "))
+    if is_sampled:
+        return Run(cost, *timeline.separate(output, cost["start_ns"]))
     return Run(cost, output)
 
 

@@ -1,5 +1,5 @@
-"""plots: a comparison as SVG files: a dot plot for each metric, the means, the spread; and what
-scaling.py measures, as curves."""
+"""plots: a comparison as SVG files: a dot plot for each metric, the means, the spread; memory over
+time, and what scaling.py measures, as curves."""
 
 import matplotlib
 
@@ -10,6 +10,7 @@ import numpy  # noqa: E402
 from matplotlib import pyplot, ticker  # noqa: E402
 
 import callgrind  # noqa: E402
+from memory_over_time import plot_file as memory_file  # noqa: E402
 from report import METRICS  # noqa: E402
 from scaling import THREADS_BASE, THROUGHPUTS, size_text  # noqa: E402
 
@@ -115,9 +116,52 @@ def draw_spread(comparison, path):
     save(figure, path)
 
 
-def write_all(comparison, directory):
+def draw_memory(memory, row, path):
+    """RSS over time, a curve an allocator, over the live size as an area; the ends of the phases as
+    lines, with their names on top."""
+    figure, axes = pyplot.subplots(figsize=(10, 5))
+    seconds, live = memory.live_curve(row)
+    axes.fill_between(seconds, live, color="0.85", linewidth=0, zorder=1)
+    axes.plot(seconds, live, color="0.5", linewidth=1, linestyle="--", label="live", zorder=2)
+    ends = memory.phase_ends(row)
+    for name in memory.allocators:
+        curve = memory.rss_curve(row, name)
+        if curve is None:
+            axes.plot([], [], label=f"{name} (failed)", **style(memory, name))
+            continue
+        marked = numpy.searchsorted(curve[0], ends - 1e-9).tolist()
+        axes.plot(*curve, label=name, markevery=marked, markersize=5, linewidth=1.4, alpha=0.85,
+                  **style(memory, name))
+    axes.set_xlim(0, seconds[-1])
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("time, s (each phase as long as its median run)")
+    axes.set_ylabel("RSS, MiB")
+    axes.grid(axis="y", alpha=0.3)
+    name_phases(axes, ends, memory.phase_names(row), seconds[-1])
+    axes.set_title(f"{memory.names[row]}: RSS over time (less is better)", pad=8)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncol=7, frameon=False,
+                fontsize=9)
+    save(figure, path)
+
+
+def name_phases(axes, ends, names, width):
+    """The names at the ends of their phases, tilted so that short phases have room for them."""
+    above = axes.secondary_xaxis("top")
+    above.set_xticks(ends, names, rotation=35, ha="left", rotation_mode="anchor", fontsize=8)
+    above.tick_params(length=2)
+    for end in ends:
+        if end < width:
+            axes.axvline(end, color="0.7", linewidth=0.7, zorder=1)
+
+
+def write_all(comparison, memory, directory):
     """Writes every plot that report.md shows."""
     pyplot.rcParams["svg.hashsalt"] = "bench"
+    for row, name in enumerate(memory.names):
+        if memory.has_run(row):
+            draw_memory(memory, row, directory / memory_file(name))
+    if not comparison.workloads:
+        return
     for metric in METRICS:
         draw_ratios(comparison, metric, directory / metric.file)
     draw_means(comparison, directory / "means.svg")

@@ -38,11 +38,11 @@ METRICS = (
 class Comparison:
     """The measurements as arrays [workload, allocator]; NaN stands for a failed cell."""
 
-    def __init__(self, measured, ours):
+    def __init__(self, measured, ours, is_wanted=lambda workload: True):
         self.measured = measured
         self.ours = ours if ours in measured["allocators"] else None
         self.allocators = list(measured["allocators"])
-        self.workloads = measured["workloads"]
+        self.workloads = [one for one in measured["workloads"] if is_wanted(one)]
         self.names = [one["name"] for one in self.workloads]
         self.groups = list(dict.fromkeys(one["group"] for one in self.workloads))
         self.failures = [(one["name"], allocator, cell["failure"])
@@ -129,12 +129,11 @@ def mean_text(comparison, metric, allocator, group=None):
     return text if valid == wanted else f"{text}, **{wanted - valid} failed**"
 
 
-def conditions(comparison):
+def conditions(measured):
     """What was run, how often, and where."""
-    measured = comparison.measured
     where = measured["machine"]
     minutes = measured["seconds"] / 60
-    return (f"{len(comparison.workloads)} workloads, {len(comparison.allocators)} allocators, "
+    return (f"{len(measured['workloads'])} workloads, {len(measured['allocators'])} allocators, "
             f"{measured['rounds']} rounds by turns, {minutes:.0f} minutes. {where['cpu']}, "
             f"{where['cpus']} CPUs, Linux {where['kernel']}, {where['libc']}; load average "
             f"{measured['load'][0]:.1f} before, {measured['load'][1]:.1f} after.")
@@ -142,7 +141,7 @@ def conditions(comparison):
 
 def head(comparison):
     return [
-        "# Allocators compared", "", conditions(comparison), "",
+        "# Allocators compared", "", conditions(comparison.measured), "",
         "A ratio is a median over that of the best peer of the workload (the best of all but "
         f"{comparison.ours or 'nobody'}): less is better, 1.00 is as good as the best.", "",
         *table(["allocator", "library"], [[name, library or "(the C library's own)"] for
@@ -151,14 +150,14 @@ def head(comparison):
                is_text=True), ""]
 
 
-def failures_section(comparison):
+def failures_section(failures):
     lines = ["## Failed cells", ""]
-    if not comparison.failures:
+    if not failures:
         return lines + ["None: no crash, no wrong output.", ""]
-    lines += [f"{len(comparison.failures)} cells failed; they are in no mean.", ""]
+    lines += [f"{len(failures)} cells failed; they are in no mean.", ""]
     return lines + table(["workload", "allocator", "why"],
                          [[workload, allocator, failure.replace("|", "/")]
-                          for workload, allocator, failure in comparison.failures],
+                          for workload, allocator, failure in failures],
                          is_text=True) + [""]
 
 
@@ -220,26 +219,31 @@ def spread_section(comparison):
     return lines + table(["allocator", *(metric.title for metric in METRICS)], rows) + [""]
 
 
-def workloads_section(comparison):
+def workloads_section(measured):
     rows = [[one["name"], one["group"], str(one["threads"]), one["source"],
              "`" + " ".join(argument.rpartition("/")[2] if argument.startswith("/") else argument
                             for argument in one["command"] if argument).replace("|", "/") + "`"]
-            for one in comparison.workloads]
+            for one in measured["workloads"]]
     return ["## Workloads", "",
             *table(["workload", "group", "threads", "after", "command"], rows, is_text=True)]
 
 
-def as_markdown(comparison):
-    lines = head(comparison) + failures_section(comparison) + means_section(comparison)
-    lines += worst_section(comparison)
-    for metric in METRICS:
-        lines += metric_section(comparison, metric)
-    lines += spread_section(comparison) + workloads_section(comparison)
+def as_markdown(comparison, memory_failures, memory_section):
+    """The report. What memory_over_time.py has to say comes as lines."""
+    lines = head(comparison) + failures_section(comparison.failures + memory_failures)
+    if comparison.workloads:
+        lines += means_section(comparison) + worst_section(comparison)
+        for metric in METRICS:
+            lines += metric_section(comparison, metric)
+        lines += spread_section(comparison)
+    lines += memory_section + workloads_section(comparison.measured)
     return "\n".join(lines) + "\n"
 
 
 def summary(comparison):
     """A few lines for the terminal: the means, and what failed."""
+    if not comparison.workloads:
+        return ""
     lines = [f"{'ratio to the best peer':24}" + "".join(f"{one.title:>12}" for one in METRICS)]
     for name in comparison.allocators:
         means = [comparison.mean(metric, name)[0] for metric in METRICS]

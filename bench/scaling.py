@@ -187,11 +187,11 @@ def tree_section(scaling):
 
 
 def as_markdown(scaling):
-    lines = ["# Cost as work grows", "", conditions(scaling), ""]
-    lines += failures_section(scaling) + live_set_section(scaling)
+    lines = ["# Cost as work grows", "", conditions(scaling.measured), ""]
+    lines += failures_section(scaling.failures) + live_set_section(scaling)
     for workload in THROUGHPUTS:
         lines += throughput_section(scaling, workload)
-    return "\n".join(lines + tree_section(scaling) + workloads_section(scaling)) + "\n"
+    return "\n".join(lines + tree_section(scaling) + workloads_section(scaling.measured)) + "\n"
 
 
 def figures(scaling):

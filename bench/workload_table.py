@@ -10,7 +10,8 @@ from typing import Callable, Optional
 ONE_THREAD = "one thread"
 THREADS = "threads"
 PROGRAMS = "programs"
-GROUPS = (ONE_THREAD, THREADS, PROGRAMS)
+MEMORY = "memory over time"
+GROUPS = (ONE_THREAD, THREADS, PROGRAMS, MEMORY)
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Workload:
     output_is_fixed: what it prints must be what it prints without a preloaded library.
     driver: a client, called while the program runs; see launch.
     brings_malloc: it is linked to a malloc of its own, so glibc's has to be preloaded as well.
+    is_sampled: it marks the ends of its phases, and its RSS is read while it runs.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Workload:
     environment: dict = field(default_factory=dict)
     driver: Optional[Callable] = None
     brings_malloc: bool = False
+    is_sampled: bool = False
 
 
 PAIR = "TCMalloc, Ghemawat and Menage 2007"
@@ -50,6 +53,10 @@ XMALLOC = "xmalloc-test, Lever and Boreham 2000"
 HOARD = "Hoard, Berger et al. 2000"
 TURNOVER = "Larson and Krishnan 1998; Evans 2006"
 EXCHANGE = "mstress, Leijen 2019; rptest, Jansson 2016"
+ROBSON = "Robson 1974 and 1977"
+MESH = "Mesh, Powers et al. 2019; Wilson et al. 1995"
+LIFETIMES = "Barrett and Zorn 1993; Maas et al. 2020"
+DECAY = "jemalloc, Evans 2011"
 OWN = "of this project"
 
 # Name, threads, source, command line. The sizes of live sets are KiB.
@@ -122,6 +129,17 @@ ROWS = (
     ("sleeping-producer-8", 8, HOARD, "pipeline 8 50000 24"),
 )
 
+# Some seconds each: what goes back needs time. They count for memory alone.
+MEMORY_ROWS = (
+    ("robson", 1, ROBSON, "robson 48 14"),
+    ("phase-change", 1, MESH, "phase_change 96 9"),
+    ("rare-survivors", 1, MESH, "rare_survivors 192 8"),
+    ("sprinkled", 1, LIFETIMES, "sprinkled 98304 4000000"),
+    ("idle-return", 1, DECAY, "memory_return light 350 1 2"),
+    ("idle-sleep", 4, DECAY, "memory_return asleep 350 4 3"),
+    ("sleeping-owners", 65, HOARD, "sleeping_owners 64 4"),
+)
+
 # These print what they measured themselves.
 PRINTS_FIGURES = ("live_heap", "huge_block_loop", "remote", "thread_churn")
 
@@ -135,3 +153,11 @@ def own_workloads(programs):
                                   (str(programs / program), *arguments), source,
                                   output_is_fixed=program not in PRINTS_FIGURES))
     return workloads
+
+
+def memory_workloads(programs):
+    """Those of the group MEMORY."""
+    return [Workload(name, MEMORY, threads, (str(programs / program), *arguments), source,
+                     is_sampled=True)
+            for name, threads, source, (program, *arguments)
+            in ((*row[:3], row[3].split()) for row in MEMORY_ROWS)]

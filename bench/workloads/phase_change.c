@@ -2,7 +2,8 @@
  * phase_change: a heap of LIVE_MIB whose sizes change: small blocks, then medium, then large ones,
  * and from the start. In each phase the blocks of the phase before die, at random and one by one as
  * new ones come, so that the live size stays; three in a hundred survive and live on through two
- * more phases. Can the space of one kind of sizes be used for another?
+ * more phases. Can the space of one kind of sizes be used for another? In the end the heap is used
+ * lightly for a second.
  *
  * Follows the string benchmark of Powers et al. ("Mesh: Compacting Memory Management for C/C++
  * Applications", 2019), which keeps some of the strings of each round, and makes those of the next
@@ -16,7 +17,7 @@
 
 #include <stdio.h>
 
-enum { generations = 4, dying_lists = bench_crowd_lists / 100 * 97 };
+enum { generations = 4, dying_lists = bench_crowd_lists / 100 * 97, tail_ms = 1000 };
 
 static const struct {
     const char *name;
@@ -68,6 +69,8 @@ int main(int argc, char **argv)
                        phase / kind_count + 1);
         bench_mark_phase(name, live_bytes());
     }
+    bench_use_lightly(tail_ms, &random);
+    bench_mark_phase("1 s later", live_bytes());
     for (size_t i = 0; i < generations; i++)
         bench_crowd_thin(&crowds[i], bench_crowd_lists);
     printf("phases=%zu\n", phases);
