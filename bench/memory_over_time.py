@@ -132,12 +132,13 @@ def overview(memory, title, values_of, live_of):
     for row, name in enumerate(memory.names):
         if not memory.has_run(row):
             continue
-        values = values_of(row)
-        least = min(map(mebibytes, values), key=lambda text: (not text.isdigit(), float(
-            text if text.isdigit() else 0)))
-        rows.append([name, f"{live_of(row):.0f}",
-                     *(f"**{text}**" if text == least and text.isdigit() else text
-                       for text in map(mebibytes, values))])
+        values = numpy.round(values_of(row))
+        least = numpy.nanmin(values)
+        rows.append([name, mebibytes(live_of(row)),
+                     *(f"**{value:.0f}**" if value == least else mebibytes(value)
+                       for value in values)])
+    if not rows:
+        return []
     return [f"### {title}", "", *table(["workload", "live", *memory.allocators], rows), ""]
 
 
@@ -205,7 +206,7 @@ def summary(memory):
     lines = [f"{'RSS at the end, MiB':24}" + "".join(f"{one:>12}" for one in memory.allocators)]
     for row, name in enumerate(memory.names):
         if memory.has_run(row):
-            lines.append(f"{name:24}" + "".join(f"{'failed' if numpy.isnan(one) else f'{one:.0f}':>12}"
+            lines.append(f"{name:24}" + "".join(f"{mebibytes(one).strip('*'):>12}"
                                                 for one in memory.ends(row)))
     lines += [f"FAILED {workload}, {allocator}: {failure}"
               for workload, allocator, failure in memory.failures]

@@ -16,6 +16,7 @@ from scaling import THREADS_BASE, THROUGHPUTS, size_text  # noqa: E402
 
 MARKERS = "osD^vPX*<>"
 RATIO_SHOWN_MAX = 12  # what is beyond stands at the edge, with its number
+NAMES_APART = 0.03  # of the width of a plot over time
 
 
 def style(comparison, name):
@@ -138,18 +139,22 @@ def draw_memory(memory, row, path):
     axes.set_ylabel("RSS, MiB")
     axes.grid(axis="y", alpha=0.3)
     name_phases(axes, ends, memory.phase_names(row), seconds[-1])
-    axes.set_title(f"{memory.names[row]}: RSS over time (less is better)", pad=8)
+    axes.set_title(f"{memory.names[row]}: RSS over time (less is better)", pad=48)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncol=7, frameon=False,
                 fontsize=9)
     save(figure, path)
 
 
 def name_phases(axes, ends, names, width):
-    """The names at the ends of their phases, tilted so that short phases have room for them."""
-    above = axes.secondary_xaxis("top")
-    above.set_xticks(ends, names, rotation=35, ha="left", rotation_mode="anchor", fontsize=8)
-    above.tick_params(length=2)
-    for end in ends:
+    """The names above the ends of their phases, moved apart where phases are short."""
+    place = -width
+    for end, name in zip(ends, names):
+        place = max(end, place + width * NAMES_APART)
+        axes.annotate(name, (end, 1), xytext=(place, 1.025), fontsize=8, rotation=35, ha="left",
+                      xycoords=("data", "axes fraction"), textcoords=("data", "axes fraction"),
+                      rotation_mode="anchor",
+                      arrowprops={"arrowstyle": "-", "color": "0.7", "linewidth": 0.7,
+                                  "shrinkA": 0, "shrinkB": 0, "relpos": (0, 0)})
         if end < width:
             axes.axvline(end, color="0.7", linewidth=0.7, zorder=1)
 
