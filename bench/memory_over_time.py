@@ -1,9 +1,9 @@
 """memory_over_time: what the group of that name shows: the resident set after each phase of a
 workload, at its end, and in between.
 
-Runs of different allocators, and of the same one, take different times for a phase. So that they can
-be compared, and medians be taken, all are laid over one time: each stretch between two marks of the
-live size is as long as it was in the median run.
+Runs of different allocators, and of the same one, take different times for a phase. So that they
+can be compared, and medians be taken, all are laid over one time: each stretch between two marks of
+the live size is as long as it was in the median run.
 """
 
 import numpy
@@ -166,10 +166,10 @@ def section(memory):
     if not memory.names:
         return []
     lines = ["## Memory over time", "",
-             "RSS in MiB, medians of the runs. These workloads are not part of the means: what they "
-             "show is what stays when blocks are freed, and when it goes back. Peaks are the "
-             "kernel's, the RSS after a phase is exact; the last phase's is that at the end. `mean` "
-             "is over time. In the plots each phase is as long as in the median of all runs, so "
+             "RSS in MiB, medians of the runs. These workloads are not part of the means: what "
+             "they show is what stays when blocks are freed, and when it goes back. Peaks are the "
+             "kernel's, the RSS after a phase is exact; the last phase's is that at the end. "
+             "`mean` is over time. In the plots each phase is as long as in the median of all runs, so "
              "that the curves can be compared; what is alive is the grey area.", ""]
     lines += overview(memory, "RSS at the end", memory.ends,
                       lambda row: memory.live_after_phases(row)[-1])
@@ -206,8 +206,8 @@ def summary(memory):
     lines = [f"{'RSS at the end, MiB':24}" + "".join(f"{one:>12}" for one in memory.allocators)]
     for row, name in enumerate(memory.names):
         if memory.has_run(row):
-            lines.append(f"{name:24}" + "".join(f"{mebibytes(one).strip('*'):>12}"
-                                                for one in memory.ends(row)))
+            cells = (mebibytes(one).strip("*") for one in memory.ends(row))
+            lines.append(f"{name:24}" + "".join(f"{one:>12}" for one in cells))
     lines += [f"FAILED {workload}, {allocator}: {failure}"
               for workload, allocator, failure in memory.failures]
     return "\n".join(lines)

@@ -142,9 +142,9 @@ def conditions(measured):
 def head(comparison):
     lines = ["# Allocators compared", "", conditions(comparison.measured), ""]
     if comparison.workloads:
-        lines += ["A ratio is a median over that of the best peer of the workload (the best of all "
-                  f"but {comparison.ours or 'nobody'}): less is better, 1.00 is as good as the best.",
-                  ""]
+        lines += ["A ratio is a median over that of the best peer of the workload (the best of "
+                  f"all but {comparison.ours or 'nobody'}): less is better, 1.00 is as good as the "
+                  "best.", ""]
     return lines + [
         *table(["allocator", "library"], [[name, library or "(the C library's own)"] for
                                           name, library in

@@ -1,5 +1,5 @@
-"""timeline: how a program's memory went over time: the marks that it printed itself, and the samples
-that `measure` took.
+"""timeline: how a program's memory went over time: the marks that it printed itself, and the
+samples that `measure` took.
 
 A timeline is a dict of JSON: `live`, the marks of the live size; `phases`, those marks of them that
 end a phase, with the exact RSS; `samples`, the RSS by the kernel's counters. Times are milliseconds

@@ -1,8 +1,8 @@
 /*
  * crowd: many blocks that can be freed in random order without a table beside them. Each block
- * begins with a link and its size, and lies in one of a thousand lists, drawn when it is made; so a
- * list is a random thousandth of the crowd, over all of its time. What is alive is the blocks alone,
- * and the resident set has nothing of the workload's to subtract.
+ * begins with a link and its size, and lies in one of a thousand lists, drawn when it is made; so
+ * a list is a random thousandth of the crowd, over all of its time. What is alive is the blocks
+ * alone, and the resident set has nothing of the workload's to subtract.
  */
 #ifndef BENCH_WORKLOADS_CROWD_H
 #define BENCH_WORKLOADS_CROWD_H

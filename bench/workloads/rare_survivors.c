@@ -5,7 +5,8 @@
  * how much of it goes back when the rounds are over and the heap is used lightly for a second?
  *
  * Follows the string benchmark of Powers et al. ("Mesh: Compacting Memory Management for C/C++
- * Applications", 2019), with fewer survivors, that die; and rptest of mimalloc-bench (Jansson, 2016).
+ * Applications", 2019), with fewer survivors, that die; and rptest of mimalloc-bench (Jansson,
+ * 2016).
  *
  *     rare_survivors MIB ROUNDS
  */

@@ -1,10 +1,10 @@
 /*
- * robson: the adversary that makes any allocator which can't move blocks take more than is alive. It
- * holds LIVE_MIB in blocks of 32 bytes; then in phase i, for i = 1, 2, …, it frees every block that
- * does not cover an address f modulo 32 * 2^i, and fills up to LIVE_MIB with blocks of 32 * 2^i
- * bytes: the free space between two blocks that stay is too short for any of them. Of the two f
- * that agree with the f before, it takes the one with which the blocks that stay keep more space
- * from others. In the end the heap is used lightly for a second, all blocks still alive.
+ * robson: the adversary that makes any allocator which can't move blocks take more than is alive.
+ * It holds LIVE_MIB in blocks of 32 bytes; then in phase i, for i = 1, 2, and so on, it frees every
+ * block that does not cover an address f modulo 32 * 2^i, and fills up to LIVE_MIB with blocks of
+ * 32 * 2^i bytes: the free space between two blocks that stay is too short for any of them. Of the
+ * two f that agree with the f before, it takes the one with which the blocks that stay keep more
+ * space from others. In the end the heap is used lightly for a second, all blocks still alive.
  *
  * Follows J. M. Robson, "Bounds for Some Functions Concerning Dynamic Storage Allocation" (1974),
  * and "Worst Case Fragmentation of First Fit and Best Fit Storage Allocation Strategies" (1977), in
