@@ -103,6 +103,7 @@ static struct bm_tree *find_or_add_tree(struct bm_arena *arena, unsigned order)
     struct bm_tree *tree = bm_arena_find_tree(arena, order);
     if (tree != NULL)
         return tree;
+    bm_arena_purge_before_growth(arena);
     bool is_zero;
     bool is_dense = arena->trees >= DENSE_FROM_TREES;
     void *chunk = arena->source->acquire(arena->source, is_dense ? BM_PAGES_HUGE : BM_PAGES_ANY,

@@ -8,6 +8,8 @@ enum {
     ROUND_STEP_SLABS = 256,
     ROUND_INTERVALS = 2, /* from the begin of one to the next */
     IDLE_ROUNDS = 1,     /* that a slab must have been listed in before it is purged */
+    GROWTH_DIRTY_LEAVES = BM_TREE_LEAVES / 2,
+    GROWTH_STEP_SLABS = 1024,
 };
 
 /* Trees with the largest free blocks first; an empty one is not the arena's for long. */
@@ -71,11 +73,11 @@ static bool is_under_way(const struct bm_round *round)
     return round->bucket < BM_BUCKETS;
 }
 
-static void step_round(struct bm_arena *arena, struct bm_purge *purge)
+static void step_round(struct bm_arena *arena, struct bm_purge *purge, unsigned slabs_most)
 {
     struct bm_round *round = &arena->round;
     unsigned slabs = 0;
-    while (is_under_way(round) && slabs < ROUND_STEP_SLABS && purge->leaves != 0) {
+    while (is_under_way(round) && slabs < slabs_most && purge->leaves != 0) {
         struct bm_tree *tree = round->next;
         if (tree == NULL) {
             round->bucket++;
@@ -89,6 +91,19 @@ static void step_round(struct bm_arena *arena, struct bm_purge *purge)
 }
 
 /* ---- all together ---- */
+
+void bm_arena_purge_before_growth(struct bm_arena *arena)
+{
+    struct bm_purge of_trees = {.leaves = BM_TREE_LEAVES};
+    struct bm_purge of_slabs = {.leaves = BM_TREE_LEAVES};
+    if (arena->source->purge_delay_ms == BM_PURGE_NEVER)
+        return;
+    if (arena->dirty_leaves >= GROWTH_DIRTY_LEAVES)
+        bm_arena_purge(arena, &of_trees, arena->source->huge_page_order);
+    if (!is_under_way(&arena->round))
+        begin_round(arena, 0);
+    step_round(arena, &of_slabs, GROWTH_STEP_SLABS);
+}
 
 size_t bm_arena_trim(struct bm_arena *arena)
 {
@@ -168,7 +183,7 @@ uint64_t bm_arena_decay(struct bm_arena *arena, uint64_t now_ms, size_t *purged_
     size_t before = arena->dirty_leaves;
     if (step != 0)
         bm_arena_purge(arena, &of_trees, arena->source->huge_page_order);
-    step_round(arena, &of_slabs);
+    step_round(arena, &of_slabs, ROUND_STEP_SLABS);
     *purged_leaves += before - arena->dirty_leaves + STEP_LEAVES - of_slabs.leaves;
     uint64_t due = due_ms(arena, now_ms);
     /* What can't be purged, smaller than a page, say, is nothing to wait for. */
