@@ -209,8 +209,14 @@ void *bm_regions_acquire(struct bm_regions *regions, size_t chunks, size_t lead,
     /* A node of the size's order must fit into the new region, hence the power of two. */
     size_t wanted = chunks + alignment / BM_CHUNK_BYTES - 1;
     if (wanted <= BM_BUDDY_MAX_LEAVES &&
-        grow(regions, bm_power_of_two_above(wanted), BM_PAGES_ANY))
-        return acquire_among(regions, BM_PAGES_ANY, chunks, lead, alignment, is_zero);
+        grow(regions, bm_power_of_two_above(wanted), BM_PAGES_ANY)) {
+        run = acquire_among(regions, BM_PAGES_ANY, chunks, lead, alignment, is_zero);
+        /* Reserved, and not to be committed: each request that fails so would leave a region behind
+         * for all later ones to try. */
+        if (run == NULL)
+            (void)bm_regions_give_back(regions);
+        return run;
+    }
     run = acquire_among(regions, BM_PAGES_HUGE, chunks, lead, alignment, is_zero);
     return run != NULL ? run
                        : acquire_among(regions, BM_PAGES_SMALL, chunks, lead, alignment, is_zero);

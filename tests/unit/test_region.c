@@ -111,6 +111,21 @@ Test(region, asks_for_half_when_refused)
     expect(regions.used_chunks == 40);
 }
 
+/* Where memory is limited and addresses are not, requests go on failing at the commit. */
+Test(region, leaves_no_region_behind_when_a_commit_is_refused)
+{
+    set_up(CHUNKS(4096));
+    expect(acquire(16) != NULL);
+    fake.refuses[FAKE_COMMIT] = true;
+    for (unsigned count = 0; count < 50; count++)
+        expect(acquire(1 + count % 4) == NULL);
+    expect_at(regions.count == 1, "%u regions", regions.count);
+    expect(fake.reserved_bytes == CHUNKS(16) && regions.reserved_bytes == CHUNKS(16));
+    fake.refuses[FAKE_COMMIT] = false;
+    expect(acquire(1) != NULL);
+    bm_regions_verify(&regions);
+}
+
 Test(region, keeps_to_the_reserve_limit)
 {
     set_up(CHUNKS(1024));
