@@ -19,7 +19,6 @@
 #include <errno.h>
 #include <stdint.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 static void *map(size_t bytes)
@@ -163,15 +162,6 @@ static void mmap_advise_huge(struct bm_backend *backend, void *address, size_t b
     bm_advise_huge(address, bytes, is_wanted);
 }
 
-/* RLIMIT_DATA counts what is committed, not what is reserved, so it has no say here. */
-static size_t find_reserve_limit(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_AS, &limit) != 0)
-        return SIZE_MAX;
-    return bm_reserve_limit_under(limit.rlim_cur);
-}
-
 struct bm_backend *bm_backend_default(void)
 {
     static struct bm_backend backend = {
@@ -186,7 +176,7 @@ struct bm_backend *bm_backend_default(void)
     };
     if (bm_unlikely(backend.page_bytes == 0)) {
         int saved_errno = errno;
-        backend.reserve_limit = find_reserve_limit();
+        backend.reserve_limit = bm_reserve_limit_of_process();
         backend.has_huge_pages = bm_huge_pages_by_default();
         backend.page_bytes = (size_t)sysconf(_SC_PAGESIZE);
         errno = saved_errno;

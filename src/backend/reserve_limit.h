@@ -23,4 +23,17 @@ static inline size_t bm_reserve_limit_under(rlim_t limit)
     return (size_t)1 << bm_highest_bit(share);
 }
 
+/* For this process. RLIMIT_DATA counts what is committed; that is what lies free in regions too,
+ * until its addresses are released, so it limits mappings no less than it limits the break. */
+static inline size_t bm_reserve_limit_of_process(void)
+{
+    struct rlimit data;
+    struct rlimit address_space;
+    if (getrlimit(RLIMIT_DATA, &data) != 0 || getrlimit(RLIMIT_AS, &address_space) != 0)
+        return SIZE_MAX;
+    size_t for_data = bm_reserve_limit_under(data.rlim_cur);
+    size_t for_address_space = bm_reserve_limit_under(address_space.rlim_cur);
+    return for_data < for_address_space ? for_data : for_address_space;
+}
+
 #endif

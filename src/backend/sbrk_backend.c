@@ -34,7 +34,6 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 /* How often a call starts again after another thread moved the break in the midst of it. */
@@ -205,17 +204,6 @@ static void sbrk_advise_huge(struct bm_backend *backend, void *address, size_t b
     bm_advise_huge(address, bytes, is_wanted);
 }
 
-static size_t find_reserve_limit(void)
-{
-    struct rlimit data;
-    struct rlimit address_space;
-    if (getrlimit(RLIMIT_DATA, &data) != 0 || getrlimit(RLIMIT_AS, &address_space) != 0)
-        return SIZE_MAX;
-    size_t for_data = bm_reserve_limit_under(data.rlim_cur);
-    size_t for_address_space = bm_reserve_limit_under(address_space.rlim_cur);
-    return for_data < for_address_space ? for_data : for_address_space;
-}
-
 struct bm_backend *bm_backend_default(void)
 {
     static struct sbrk_backend segment = {
@@ -232,7 +220,7 @@ struct bm_backend *bm_backend_default(void)
     };
     if (bm_unlikely(segment.base.page_bytes == 0)) {
         int saved_errno = errno;
-        segment.base.reserve_limit = find_reserve_limit();
+        segment.base.reserve_limit = bm_reserve_limit_of_process();
         segment.base.has_huge_pages = bm_huge_pages_by_default();
         segment.base.page_bytes = (size_t)sysconf(_SC_PAGESIZE);
         errno = saved_errno;

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -274,6 +275,28 @@ Test(contract, takes_small_steps_under_a_limit)
     size_t reserve_limit = contract_backend()->reserve_limit;
     probe_set_limit(contract_limit, old_limit);
     cr_assert_eq(reserve_limit, 128 * MIB, "it is %zu", reserve_limit);
+}
+
+/* The backend asks for the limits once in a process. */
+static void check_small_steps_under(int limit)
+{
+    if (!contract_is_real)
+        cr_skip("the backend knows no limit");
+    size_t old_limit = probe_set_limit(limit, 1024 * MIB);
+    size_t reserve_limit = contract_backend()->reserve_limit;
+    probe_set_limit(limit, old_limit);
+    cr_assert_eq(reserve_limit, 64 * MIB, "it is %zu", reserve_limit);
+}
+
+Test(contract, takes_small_steps_under_a_limit_of_addresses)
+{
+    check_small_steps_under(RLIMIT_AS);
+}
+
+/* It limits mappings by what of them is committed, and committed they stay. */
+Test(contract, takes_small_steps_under_a_limit_of_data)
+{
+    check_small_steps_under(RLIMIT_DATA);
 }
 
 Test(contract, never_steps_below_a_chunk)

@@ -81,14 +81,6 @@ Test(contract, sbrk_can_not_remap)
     cr_assert_null(contract_backend()->remap);
 }
 
-Test(contract, address_space_limits_sbrk_too)
-{
-    size_t old_limit = probe_set_limit(RLIMIT_AS, 1024 * MIB);
-    size_t reserve_limit = contract_backend()->reserve_limit;
-    probe_set_limit(RLIMIT_AS, old_limit);
-    cr_assert_eq(reserve_limit, 64 * MIB, "it is %zu", reserve_limit);
-}
-
 Test(contract, break_returns_to_where_it_was)
 {
     struct bm_backend *backend = contract_backend();
