@@ -1,12 +1,16 @@
-/* A program that starts under a limit of its address space, as `ulimit -v` sets it: it runs,
- * gets a fair part of it, learns by ENOMEM that no more is left, and goes on. */
+/* A program that starts under a limit of its address space, as `ulimit -v` sets it, or of its data,
+ * `ulimit -d`: it runs, gets a fair part of it, learns by ENOMEM that no more is left, and goes on.
+ * What it freed is there for others: for the stacks of threads, and for files. */
 #include "bundle.h"
 #include "check.h"
+#include "malloc_family.h"
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
@@ -34,6 +38,27 @@ static size_t exhaust(size_t size)
         last = next;
     }
     return total;
+}
+
+/* Whether the heap lies below the break. Its addresses go back from the top down, and a slab that is
+ * ready for the next block may be at the top: until the heap is trimmed. */
+static bool is_below_break(void)
+{
+    void *block = malloc(1);
+    check(block != NULL);
+    bool is_below = (char *)block < (char *)sbrk(0);
+    free(block);
+    return is_below;
+}
+
+static void check_room(size_t bytes)
+{
+    if (is_below_break())
+        (void)malloc_trim(0);
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS;
+    void *others = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
+    check(others != MAP_FAILED);
+    check(munmap(others, bytes) == 0);
 }
 
 static void *exhaust_in_thread(void *unused)
@@ -65,16 +90,39 @@ static void exhaust_by_threads(void)
 
 static int run_limited(size_t bytes)
 {
+    static const size_t sizes[] = {100, 5000, 200000};
+
     bundle_try();
     for (unsigned round = 0; round < 3; round++) {
-        check(exhaust(100) >= bytes / 3);
-        check(exhaust(5000) >= bytes / 3);
-        check(exhaust(200000) >= bytes / 3);
+        for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+            check(exhaust(sizes[i]) >= bytes / 3);
+            check_room(bytes / 8);
+        }
         bundle_try();
     }
     exhaust_by_threads();
     bundle_try();
     return 0;
+}
+
+/* In a process that has the limit from its start on. */
+static void run_under(int resource, const char *limit_mib, const char *program)
+{
+    int status = 0;
+    pid_t child = fork();
+    check(child >= 0);
+    if (child == 0) {
+        size_t bytes = (size_t)atoi(limit_mib) * mib;
+        struct rlimit limit = {bytes, bytes};
+        check(setrlimit(resource, &limit) == 0);
+        (void)execl("/proc/self/exe", program, limit_mib, (char *)NULL);
+        _exit(127);
+    }
+    check(waitpid(child, &status, 0) == child);
+    if (status != 0)
+        (void)printf("%s under %s MiB: status 0x%x\n", resource == RLIMIT_AS ? "-v" : "-d",
+                     limit_mib, (unsigned)status);
+    check(status == 0);
 }
 
 int main(int argc, char **argv)
@@ -84,20 +132,9 @@ int main(int argc, char **argv)
     if (argc == 2)
         return run_limited((size_t)atoi(argv[1]) * mib);
     for (unsigned i = 0; i < sizeof limits_mib / sizeof *limits_mib; i++) {
-        int status = 0;
-        pid_t child = fork();
-        check(child >= 0);
-        if (child == 0) {
-            size_t bytes = (size_t)atoi(limits_mib[i]) * mib;
-            struct rlimit limit = {bytes, bytes};
-            check(setrlimit(RLIMIT_AS, &limit) == 0);
-            (void)execl("/proc/self/exe", argv[0], limits_mib[i], (char *)NULL);
-            _exit(127);
-        }
-        check(waitpid(child, &status, 0) == child);
-        if (status != 0)
-            (void)printf("under %s MiB: status 0x%x\n", limits_mib[i], (unsigned)status);
-        check(status == 0);
+        run_under(RLIMIT_AS, limits_mib[i], argv[0]);
+        if (i % 2 == 0) /* for the time it takes */
+            run_under(RLIMIT_DATA, limits_mib[i], argv[0]);
     }
     return 0;
 }
