@@ -22,12 +22,12 @@ from session import Failure, Session, Skip, tail
 SKIPPED = 77
 
 
-def run_once(function, work, library, *about):
+def run_once(function, work, library, *about, make_session=Session):
     """The output of a program; a Failure says in which of the two runs it came."""
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
     try:
-        return function(Session(work, library, *about))
+        return function(make_session(work, library, *about))
     except Failure as failure:
         which = "without the library" if library is None else f"with {library.name}"
         raise Failure(f"{which}: {failure}") from None
