@@ -69,7 +69,7 @@ struct bm_kept {
 struct bm_round {
     struct bm_tree *next; /* NULL: at the end of a bucket */
     unsigned bucket;      /* BM_BUCKETS: no round is under way */
-    uint64_t begin_ms;    /* of the next one */
+    uint64_t next_begin_ms;
     bool has_found;       /* this one: slabs to look at again */
 };
 

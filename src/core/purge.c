@@ -61,11 +61,10 @@ static void visit_tree(struct bm_arena *arena, struct bm_tree *tree, struct bm_p
     }
 }
 
-static void begin_round(struct bm_arena *arena, uint64_t now_ms)
+static void begin_round(struct bm_arena *arena)
 {
-    uint64_t interval_ms = bm_decay_interval_ms(arena->source->purge_delay_ms);
-    arena->round = (struct bm_round){.next = arena->buckets[0],
-                                     .begin_ms = now_ms + ROUND_INTERVALS * interval_ms};
+    struct bm_round *round = &arena->round;
+    *round = (struct bm_round){.next = arena->buckets[0], .next_begin_ms = round->next_begin_ms};
 }
 
 static bool is_under_way(const struct bm_round *round)
@@ -101,7 +100,7 @@ void bm_arena_purge_before_growth(struct bm_arena *arena)
     if (arena->dirty_leaves >= GROWTH_DIRTY_LEAVES)
         bm_arena_purge(arena, &of_trees, arena->source->huge_page_order);
     if (!is_under_way(&arena->round))
-        begin_round(arena, 0);
+        begin_round(arena);
     step_round(arena, &of_slabs, GROWTH_STEP_SLABS);
 }
 
@@ -146,8 +145,11 @@ static void look_around(struct bm_arena *arena, uint64_t now_ms)
     if (arena->source->purge_delay_ms == BM_PURGE_NEVER)
         return;
     (void)bm_page_block_purge(arena, BM_KEPT_IDLE);
-    if (!is_under_way(&arena->round) && now_ms >= arena->round.begin_ms)
-        begin_round(arena, now_ms);
+    if (is_under_way(&arena->round) || now_ms < arena->round.next_begin_ms)
+        return;
+    begin_round(arena);
+    arena->round.next_begin_ms =
+        now_ms + ROUND_INTERVALS * bm_decay_interval_ms(arena->source->purge_delay_ms);
 }
 
 static uint64_t sooner_of(uint64_t left, uint64_t right)
@@ -168,7 +170,13 @@ static uint64_t due_ms(struct bm_arena *arena, uint64_t now_ms)
         return due;
     if (bm_page_block_ages(arena))
         due = arena->decay.interval_end_ms;
-    return round->has_found ? sooner_of(due, round->begin_ms) : due;
+    if (!round->has_found)
+        return due;
+    /* Rounds begin with an interval. */
+    uint64_t begin_ms = arena->decay.interval_end_ms;
+    if (begin_ms < round->next_begin_ms)
+        begin_ms = round->next_begin_ms;
+    return sooner_of(due, begin_ms);
 }
 
 uint64_t bm_arena_decay(struct bm_arena *arena, uint64_t now_ms, size_t *purged_leaves)
