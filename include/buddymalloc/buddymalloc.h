@@ -109,16 +109,16 @@ size_t buddymalloc_malloc_usable_size(void *block);
  * malloc_trim(3). */
 int buddymalloc_malloc_trim(size_t pad);
 
-/* Limits the heap to `bytes` bytes from now on; 0 and SIZE_MAX: no limit. What is in use stays, even
- * if it is more. An allocation that would need more memory from the system than that, after free memory
- * was given back, fails with errno ENOMEM; frees make room again. Free memory that did not go back
- * yet counts too, so the process holds no more for its heap. Small blocks are charged with the 4 MiB
- * chunks they lie in, of which each thread has one of its own at least; blocks above 2 MiB with their
- * pages. Returns the limit before; SIZE_MAX: none. */
+/* Limits the heap to `bytes` bytes from now on; 0 and SIZE_MAX: no limit. What it holds stays, even if it
+ * is more. An allocation that needs more memory from the system than that, after what lies free was
+ * given back, fails with errno ENOMEM; frees make room again. What counts is memory that may be
+ * resident: pages of small blocks and of the heap's own records, in use or not given back yet, and all
+ * pages of blocks above 2 MiB. Threads that ask at one moment may exceed it, by 4 MiB each at most.
+ * Returns the limit before; SIZE_MAX: none. */
 size_t buddymalloc_set_limit(size_t bytes);
 
 /* Bytes that count against the limit at the time of the call, whether one is set or not. */
-size_t buddymalloc_charged_bytes(void);
+size_t buddymalloc_held_bytes(void);
 
 /* Sets a parameter; 1 on success, 0 on error. M_PERTURB holds
  * for the calling thread and those that start later; parameters that steer

@@ -224,9 +224,9 @@ BM_PUBLIC size_t buddymalloc_set_limit(size_t bytes)
     return bm_system_set_limit(bytes == 0 ? SIZE_MAX : bytes);
 }
 
-BM_PUBLIC size_t buddymalloc_charged_bytes(void)
+BM_PUBLIC size_t buddymalloc_held_bytes(void)
 {
-    return bm_system_charged_bytes();
+    return bm_system_held_bytes();
 }
 
 /* ---- mallopt ---- */

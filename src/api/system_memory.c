@@ -14,7 +14,6 @@ static struct bm_mutex lock;
 static struct bm_regions regions;
 static struct bm_huge_heap huge_heap;
 static _Atomic uint64_t decay_due_ms; /* when free chunks may have to be purged */
-static atomic_bool has_limit;
 static uint64_t now_ms;               /* when the clock was last read; system-memory lock */
 
 /* After chunks came or went, under the lock. */
@@ -70,7 +69,7 @@ static void release_chunk(struct bm_chunk_source *source, struct bm_chunk *chunk
     (void)source;
     bm_system_lock();
     bm_chunk_map_set(&regions.map, chunk, false);
-    bm_regions_release_tree(&regions, chunk);
+    bm_regions_release(&regions, chunk, 1);
     decay();
     bm_system_unlock();
 }
@@ -87,12 +86,31 @@ static size_t resident_bytes(struct bm_chunk_source *source, void *address, size
     return bm_backend_resident(regions.backend, address, bytes);
 }
 
+static bool has_room(struct bm_chunk_source *source, size_t bytes)
+{
+    (void)source;
+    if (bm_likely(!bm_system_is_limited()))
+        return true;
+    bm_system_lock();
+    bool has = bm_regions_has_room(&regions, bytes);
+    bm_system_unlock();
+    return has;
+}
+
+static void hold(struct bm_chunk_source *source, ptrdiff_t bytes)
+{
+    (void)source;
+    bm_regions_hold(&regions, bytes);
+}
+
 static struct bm_chunk_source source = {
     .acquire = acquire_chunk,
     .publish = publish_chunk,
     .release = release_chunk,
     .purge = purge_pages,
     .resident = resident_bytes,
+    .has_room = has_room,
+    .hold = hold,
 };
 
 struct bm_chunk_source *bm_system_source(void)
@@ -115,7 +133,6 @@ static void init(void)
     if (backend->has_huge_pages || bm_options.huge_pages)
         source.huge_page_order = HUGE_PAGE_ORDER;
     bm_regions_set_limit(&regions, bm_options.limit_bytes);
-    atomic_store_explicit(&has_limit, bm_options.limit_bytes != SIZE_MAX, memory_order_relaxed);
     atomic_store_explicit(&is_ready, true, memory_order_release);
 }
 
@@ -256,25 +273,20 @@ size_t bm_system_set_limit(size_t bytes)
 {
     bm_system_init();
     bm_system_lock();
-    size_t before = regions.limit_bytes;
+    size_t before = atomic_load_explicit(&regions.limit_bytes, memory_order_relaxed);
     bm_regions_set_limit(&regions, bytes);
-    atomic_store_explicit(&has_limit, bytes != SIZE_MAX, memory_order_relaxed);
     bm_system_unlock();
     return before;
 }
 
-size_t bm_system_charged_bytes(void)
+size_t bm_system_held_bytes(void)
 {
-    bm_system_init();
-    bm_system_lock();
-    size_t bytes = regions.charged_bytes;
-    bm_system_unlock();
-    return bytes;
+    return atomic_load_explicit(&regions.held_bytes, memory_order_relaxed);
 }
 
 bool bm_system_is_limited(void)
 {
-    return atomic_load_explicit(&has_limit, memory_order_relaxed);
+    return atomic_load_explicit(&regions.limit_bytes, memory_order_relaxed) != SIZE_MAX;
 }
 
 /* ---- figures ---- */

@@ -55,9 +55,9 @@ void bm_system_note_kept(void);
  * 0 the address space of regions that are wholly free: bytes of memory that went. */
 size_t bm_system_trim(size_t keep_bytes);
 
-/* Sets how many bytes may be in use (core/region.h), SIZE_MAX: any number; the limit before. */
+/* Sets how many bytes may be held (core/region.h), SIZE_MAX: any number; the limit before. */
 size_t bm_system_set_limit(size_t bytes);
-size_t bm_system_charged_bytes(void);
+size_t bm_system_held_bytes(void);
 bool bm_system_is_limited(void);
 
 void bm_system_stats(struct bm_system_stats *stats);

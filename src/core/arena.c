@@ -44,17 +44,26 @@ static void enter_bucket(struct bm_arena *arena, struct bm_tree *tree, unsigned 
     arena->open_buckets |= 1U << bucket;
 }
 
-void bm_arena_count_dirty(struct bm_arena *arena, struct bm_tree *tree)
+void bm_arena_count_leaves(struct bm_arena *arena, struct bm_tree *tree)
 {
     if (tree->dirty_leaves > tree->counted_dirty)
         bm_decay_note(&arena->decay, arena->dirty_leaves);
     arena->dirty_leaves += (size_t)tree->dirty_leaves - tree->counted_dirty;
     tree->counted_dirty = tree->dirty_leaves;
+    ptrdiff_t held = (ptrdiff_t)tree->held_leaves - tree->counted_held;
+    if (held != 0)
+        arena->source->hold(arena->source, held * BM_LEAF_BYTES);
+    tree->counted_held = tree->held_leaves;
+}
+
+static bool has_room(struct bm_arena *arena, unsigned leaves)
+{
+    return arena->source->has_room(arena->source, (size_t)leaves * BM_LEAF_BYTES);
 }
 
 void bm_arena_file_tree(struct bm_arena *arena, struct bm_tree *tree)
 {
-    bm_arena_count_dirty(arena, tree);
+    bm_arena_count_leaves(arena, tree);
     int room = bm_tree_room(tree);
     unsigned bucket = room < 0 ? BM_BUCKET_FULL : (unsigned)room;
     if (tree->slabs_live == 0 && !bm_arena_is_home(arena, tree))
@@ -78,6 +87,7 @@ void bm_arena_shed(struct bm_arena *arena)
         unfile_tree(arena, tree);
         arena->trees--;
         arena->dirty_leaves -= tree->counted_dirty;
+        arena->source->hold(arena->source, -(ptrdiff_t)tree->counted_held * BM_LEAF_BYTES);
         _Atomic(struct bm_tree *) *own = bm_arena_own_chunk(arena, tree);
         if (atomic_load_explicit(own, memory_order_relaxed) == tree)
             empty_own_chunk(arena, own);
@@ -104,6 +114,8 @@ static struct bm_tree *find_or_add_tree(struct bm_arena *arena, unsigned order)
     if (tree != NULL)
         return tree;
     bm_arena_purge_before_growth(arena);
+    if (!has_room(arena, BM_TREE_HEADER_LEAVES))
+        return NULL;
     bool is_zero;
     bool is_dense = arena->trees >= DENSE_FROM_TREES;
     void *chunk = arena->source->acquire(arena->source, is_dense ? BM_PAGES_HUGE : BM_PAGES_ANY,
@@ -131,7 +143,9 @@ static void count_slab(struct bm_arena *arena, unsigned size_class, int change)
 
 struct bm_slab *bm_arena_make_slab(struct bm_arena *arena, unsigned size_class)
 {
-    struct bm_tree *tree = find_or_add_tree(arena, bm_order_of(bm_size_classes[size_class].leaves));
+    unsigned leaves = bm_size_classes[size_class].leaves;
+    struct bm_tree *tree =
+        has_room(arena, leaves) ? find_or_add_tree(arena, bm_order_of(leaves)) : NULL;
     if (tree == NULL)
         return NULL;
     bool is_zero;
@@ -146,7 +160,7 @@ struct bm_slab *bm_arena_make_slab(struct bm_arena *arena, unsigned size_class)
 struct bm_slab *bm_arena_make_page_block(struct bm_arena *arena, unsigned leaves, unsigned order,
                                          bool *is_zero)
 {
-    struct bm_tree *tree = find_or_add_tree(arena, order);
+    struct bm_tree *tree = has_room(arena, leaves) ? find_or_add_tree(arena, order) : NULL;
     if (tree == NULL)
         return NULL;
     struct bm_slab *slab = bm_tree_make_page_block(tree, leaves, order, is_zero);
@@ -283,6 +297,15 @@ static struct bm_slab *next_listed(struct bm_arena *arena, unsigned size_class)
     return lowest;
 }
 
+static void take_listed(struct bm_arena *arena, struct bm_slab *slab)
+{
+    unlist_slab(arena, slab);
+    if (!slab->is_purged)
+        return;
+    bm_tree_touch_slab(bm_tree_of(slab), slab);
+    bm_arena_count_leaves(arena, bm_tree_of(slab));
+}
+
 /* Finds a slab with free slots for a cursor whose own has none left. Gate. */
 static bool replace_slab(struct bm_arena *arena, struct bm_cursor *cursor, unsigned size_class)
 {
@@ -291,14 +314,14 @@ static bool replace_slab(struct bm_arena *arena, struct bm_cursor *cursor, unsig
         return true;
     retire_cursor(arena, cursor);
     struct bm_slab *slab = next_listed(arena, size_class);
-    if (slab != NULL)
-        unlist_slab(arena, slab);
-    else
+    if (slab == NULL)
         slab = bm_arena_make_slab(arena, size_class);
+    else if (!slab->is_purged || has_room(arena, slab->leaves))
+        take_listed(arena, slab);
+    else
+        slab = NULL;
     if (slab == NULL)
         return false;
-    if (slab->is_purged)
-        bm_tree_touch_slab(bm_tree_of(slab), slab);
     slab->state = BM_SLAB_CURRENT;
     slab->credit = BM_CREDIT_CURRENT;
     return aim_cursor(cursor, slab);
@@ -397,7 +420,9 @@ static void forget_own_chunks(struct bm_arena *arena)
 struct bm_arena *bm_arena_create(struct bm_chunk_source *source)
 {
     bool is_zero;
-    void *chunk = source->acquire(source, BM_PAGES_SMALL, &is_zero);
+    void *chunk = NULL;
+    if (source->has_room(source, (BM_TREE_HEADER_LEAVES + BM_ARENA_LEAVES) * BM_LEAF_BYTES))
+        chunk = source->acquire(source, BM_PAGES_SMALL, &is_zero);
     if (chunk == NULL)
         return NULL;
     struct bm_arena *arena =
@@ -437,5 +462,7 @@ void bm_arena_retire(struct bm_arena *arena)
 void bm_arena_destroy(struct bm_arena *arena)
 {
     bm_assert(arena->slabs_live == 0 && arena->trees == 1);
+    const struct bm_tree *tree = bm_tree_of(arena);
+    arena->source->hold(arena->source, -(ptrdiff_t)tree->counted_held * BM_LEAF_BYTES);
     arena->source->release(arena->source, bm_chunk_of(arena));
 }

@@ -92,6 +92,11 @@ struct bm_chunk_source {
     bool (*purge)(struct bm_chunk_source *source, void *address, size_t bytes);
     /* Bytes of a range that the system holds in pages; all of it when that is not known. No lock. */
     size_t (*resident)(struct bm_chunk_source *source, void *address, size_t bytes);
+    /* Whether so many bytes more may be held; may purge free chunks for it. Called before leaves come
+     * into use; then hold says what it came to: how many bytes are held that were not, or were and are
+     * not any more. */
+    bool (*has_room)(struct bm_chunk_source *source, size_t bytes);
+    void (*hold)(struct bm_chunk_source *source, ptrdiff_t bytes);
     size_t page_bytes;  /* purge's granularity */
     int purge_delay_ms; /* decay.h */
     /* Free blocks below this order are not purged by time, for that would split a huge page; in an

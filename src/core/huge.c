@@ -101,7 +101,7 @@ static void unlink_huge(struct bm_huge_heap *heap, struct bm_huge *huge)
 }
 
 /* A block's pages, and that of its header. */
-static size_t bytes_to_charge(const struct bm_huge_heap *heap, size_t bytes)
+static size_t bytes_to_hold(const struct bm_huge_heap *heap, size_t bytes)
 {
     return pages_of(heap, bytes) + heap->regions->backend->page_bytes;
 }
@@ -130,7 +130,7 @@ static struct bm_huge *place(struct bm_huge_heap *heap, const struct layout *lay
     huge->run = reservation;
     huge->run_bytes = reserved_bytes;
     huge->page_bytes = (uint32_t)heap->regions->backend->page_bytes;
-    huge->charged_bytes = bytes_to_charge(heap, bytes);
+    huge->held_bytes = bytes_to_hold(heap, bytes);
     huge->is_dedicated = is_dedicated;
     atomic_store_explicit(&huge->bytes, pages_of(heap, bytes), memory_order_relaxed);
     atomic_store_explicit(&huge->is_clean, false, memory_order_relaxed);
@@ -147,13 +147,11 @@ struct bm_huge *bm_huge_allocate(struct bm_huge_heap *heap, size_t bytes, size_t
 {
     struct layout layout;
     if (!lay_out(heap, bytes, alignment, &layout) ||
-        !bm_regions_charge(heap->regions, bytes_to_charge(heap, bytes)))
+        !bm_regions_has_room(heap->regions, bytes_to_hold(heap, bytes)))
         return NULL;
     struct bm_huge *huge = place(heap, &layout, bytes, is_zero);
-    if (huge == NULL)
-        bm_regions_discharge(heap->regions, bytes_to_charge(heap, bytes));
-    else
-        bm_regions_make_room(heap->regions);
+    if (huge != NULL)
+        bm_regions_hold(heap->regions, (ptrdiff_t)huge->held_bytes);
     return huge;
 }
 
@@ -162,7 +160,7 @@ void bm_huge_release(struct bm_huge_heap *heap, struct bm_huge *huge)
     char *run = huge->run;
     size_t run_bytes = huge->run_bytes;
     bool is_dedicated = huge->is_dedicated;
-    bm_regions_discharge(heap->regions, huge->charged_bytes);
+    bm_regions_hold(heap->regions, -(ptrdiff_t)huge->held_bytes);
     unlink_huge(heap, huge);
     bm_chunk_map_set(&heap->regions->map, &huge->chunk, false);
     if (!is_dedicated) {
@@ -240,28 +238,28 @@ static struct bm_huge *grow(struct bm_huge_heap *heap, struct bm_huge *huge, siz
     return huge;
 }
 
-static struct bm_huge *grow_charged(struct bm_huge_heap *heap, struct bm_huge *huge, size_t bytes)
+static struct bm_huge *grow_within_limit(struct bm_huge_heap *heap, struct bm_huge *huge,
+                                         size_t bytes)
 {
-    size_t charge = bytes_to_charge(heap, bytes);
-    size_t more = charge > huge->charged_bytes ? charge - huge->charged_bytes : 0;
-    if (!bm_regions_charge(heap->regions, more))
+    size_t hold = bytes_to_hold(heap, bytes);
+    size_t more = hold > huge->held_bytes ? hold - huge->held_bytes : 0;
+    if (!bm_regions_has_room(heap->regions, more))
         return NULL;
     struct bm_huge *grown = bytes > bm_huge_capacity(huge) ? grow(heap, huge, bytes) : huge;
-    if (grown == NULL) {
-        bm_regions_discharge(heap->regions, more);
+    if (grown == NULL)
         return NULL;
-    }
-    grown->charged_bytes += more;
-    bm_regions_make_room(heap->regions);
+    bm_regions_hold(heap->regions, (ptrdiff_t)more);
+    grown->held_bytes += more;
     return grown;
 }
 
-static void discharge_down_to(struct bm_huge_heap *heap, struct bm_huge *huge, size_t charge)
+/* A block that was kept, and taken again for more than it was made for, holds less than that. */
+static void hold_no_more_than(struct bm_huge_heap *heap, struct bm_huge *huge, size_t hold)
 {
-    if (charge >= huge->charged_bytes)
-        return; /* it was kept, and taken again for more than it was made for */
-    bm_regions_discharge(heap->regions, huge->charged_bytes - charge);
-    huge->charged_bytes = charge;
+    if (hold >= huge->held_bytes)
+        return;
+    bm_regions_hold(heap->regions, (ptrdiff_t)hold - (ptrdiff_t)huge->held_bytes);
+    huge->held_bytes = hold;
 }
 
 struct bm_huge *bm_huge_resize(struct bm_huge_heap *heap, struct bm_huge *huge, size_t bytes)
@@ -271,9 +269,9 @@ struct bm_huge *bm_huge_resize(struct bm_huge_heap *heap, struct bm_huge *huge, 
     size_t rounded = pages_of(heap, bytes);
     if (rounded < atomic_load_explicit(&huge->bytes, memory_order_relaxed)) {
         shrink(heap, huge, rounded);
-        discharge_down_to(heap, huge, bytes_to_charge(heap, rounded));
+        hold_no_more_than(heap, huge, bytes_to_hold(heap, rounded));
     } else {
-        huge = grow_charged(heap, huge, rounded);
+        huge = grow_within_limit(heap, huge, rounded);
         if (huge == NULL)
             return NULL;
     }

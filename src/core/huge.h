@@ -33,7 +33,7 @@ struct bm_huge {
     char *user;             /* the block */
     char *run;              /* start of the chunks, or of the reservation */
     size_t run_bytes;
-    size_t charged_bytes;  /* against the limit: region.h */
+    size_t held_bytes;     /* as far as the regions know: region.h */
     _Atomic bool is_clean; /* free, and reads as zero; written by who has the state */
     uint32_t page_bytes;   /* of the OS */
     _Atomic uint32_t free_since; /* the number of the interval that found it free; 0: none yet */

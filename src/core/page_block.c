@@ -173,7 +173,9 @@ bool bm_page_block_resize(struct bm_arena *arena, struct bm_tree *tree, struct b
     struct bm_kept *kept = bm_page_block_kept(arena, slab->leaves);
     if (kept->slab == slab)
         drop(arena, kept);
-    bool done = bm_tree_resize_page_block(tree, slab, leaves);
+    struct bm_chunk_source *source = arena->source;
+    size_t more = leaves > slab->leaves ? (size_t)(leaves - slab->leaves) * BM_LEAF_BYTES : 0;
+    bool done = source->has_room(source, more) && bm_tree_resize_page_block(tree, slab, leaves);
     bm_arena_file_tree(arena, tree);
     bm_mutex_unlock(&arena->gate);
     return done;

@@ -20,7 +20,7 @@ void bm_arena_purge(struct bm_arena *arena, struct bm_purge *purge, unsigned lea
             if (tree->dirty_leaves != 0) {
                 purge->least_order = bm_arena_is_home(arena, tree) ? 0 : least_order;
                 bm_tree_purge(tree, arena->source, purge);
-                bm_arena_count_dirty(arena, tree);
+                bm_arena_count_leaves(arena, tree);
             }
 }
 
@@ -37,9 +37,12 @@ static void purge_slabs(struct bm_arena *arena, struct bm_purge *purge)
 {
     for (unsigned bucket = 0; bucket < BM_BUCKETS; bucket++)
         for (struct bm_tree *tree = arena->buckets[bucket]; tree != NULL; tree = tree->next)
+        {
             for (unsigned number = 1; number < tree->slabs_made; number++)
                 if (is_at_rest(&tree->slabs[number]))
                     bm_tree_purge_slab(tree, &tree->slabs[number], arena->source, purge);
+            bm_arena_count_leaves(arena, tree);
+        }
 }
 
 static void visit_tree(struct bm_arena *arena, struct bm_tree *tree, struct bm_purge *purge)
@@ -59,6 +62,7 @@ static void visit_tree(struct bm_arena *arena, struct bm_tree *tree, struct bm_p
         if (is_new || purge->leaves != before)
             arena->round.has_found = true;
     }
+    bm_arena_count_leaves(arena, tree);
 }
 
 static void begin_round(struct bm_arena *arena)

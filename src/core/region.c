@@ -16,7 +16,7 @@ void bm_regions_init(struct bm_regions *regions, struct bm_backend *backend)
     regions->backend = backend;
     regions->next_chunks = BM_REGION_FIRST_CHUNKS;
     regions->purge_delay_ms = BM_PURGE_DELAY_MS;
-    regions->limit_bytes = SIZE_MAX;
+    atomic_store_explicit(&regions->limit_bytes, SIZE_MAX, memory_order_relaxed);
 }
 
 static char *chunk_address(const struct bm_region *region, unsigned chunk)
@@ -233,26 +233,12 @@ static bool makes_a_difference(const struct bm_regions *regions, enum bm_page_ad
 void *bm_regions_acquire_tree(struct bm_regions *regions, enum bm_page_advice advice, bool *is_zero)
 {
     void *chunk = NULL;
-    if (!bm_regions_charge(regions, BM_CHUNK_BYTES))
-        return NULL;
     if (makes_a_difference(regions, advice)) {
         chunk = acquire_among(regions, advice, 1, 0, BM_CHUNK_BYTES, is_zero);
         if (chunk == NULL && grow(regions, 1, advice))
             chunk = acquire_among(regions, advice, 1, 0, BM_CHUNK_BYTES, is_zero);
     }
-    if (chunk == NULL)
-        chunk = bm_regions_acquire(regions, 1, 0, BM_CHUNK_BYTES, is_zero);
-    if (chunk == NULL)
-        bm_regions_discharge(regions, BM_CHUNK_BYTES);
-    else
-        bm_regions_make_room(regions);
-    return chunk;
-}
-
-void bm_regions_release_tree(struct bm_regions *regions, void *chunk)
-{
-    bm_regions_discharge(regions, BM_CHUNK_BYTES);
-    bm_regions_release(regions, chunk, 1);
+    return chunk != NULL ? chunk : bm_regions_acquire(regions, 1, 0, BM_CHUNK_BYTES, is_zero);
 }
 
 bool bm_regions_claim(struct bm_regions *regions, void *address, size_t chunks)
@@ -321,33 +307,28 @@ size_t bm_regions_purge(struct bm_regions *regions, size_t keep)
 
 /* ---- limit ---- */
 
-bool bm_regions_charge(struct bm_regions *regions, size_t bytes)
+bool bm_regions_has_room(struct bm_regions *regions, size_t bytes)
 {
-    size_t charged = regions->charged_bytes;
-    if (charged > regions->limit_bytes || bytes > regions->limit_bytes - charged)
+    size_t limit = atomic_load_explicit(&regions->limit_bytes, memory_order_relaxed);
+    size_t held = atomic_load_explicit(&regions->held_bytes, memory_order_relaxed);
+    if (limit == SIZE_MAX)
+        return true;
+    if (held > limit || bytes > limit - held)
         return false;
-    regions->charged_bytes += bytes;
+    purge_down_to(regions, (limit - held - bytes) / BM_CHUNK_BYTES, NULL);
     return true;
 }
 
-void bm_regions_discharge(struct bm_regions *regions, size_t bytes)
+void bm_regions_hold(struct bm_regions *regions, ptrdiff_t bytes)
 {
-    bm_assert(regions->charged_bytes >= bytes);
-    regions->charged_bytes -= bytes;
-}
-
-void bm_regions_make_room(struct bm_regions *regions)
-{
-    size_t limit = regions->limit_bytes;
-    size_t charged = regions->charged_bytes;
-    if (limit != SIZE_MAX)
-        purge_down_to(regions, charged < limit ? (limit - charged) / BM_CHUNK_BYTES : 0, NULL);
+    (void)atomic_fetch_add_explicit(&regions->held_bytes, (size_t)bytes, memory_order_relaxed);
 }
 
 void bm_regions_set_limit(struct bm_regions *regions, size_t bytes)
 {
-    regions->limit_bytes = bytes;
-    bm_regions_make_room(regions);
+    atomic_store_explicit(&regions->limit_bytes, bytes, memory_order_relaxed);
+    if (!bm_regions_has_room(regions, 0))
+        purge_down_to(regions, 0, NULL);
 }
 
 /* ---- decay ---- */

@@ -50,8 +50,8 @@ struct bm_regions {
     size_t reserved_bytes; /* of all regions */
     size_t used_chunks;
     size_t dirty_chunks;
-    size_t limit_bytes; /* SIZE_MAX: none */
-    size_t charged_bytes;
+    _Atomic size_t limit_bytes; /* SIZE_MAX: none */
+    _Atomic size_t held_bytes;  /* of trees and huge blocks, see below; changed without the lock */
     int purge_delay_ms;    /* decay.h; constant once chunks are in use */
     struct bm_decay decay; /* of dirty_chunks */
     size_t most_used_chunks; /* at any moment of this interval */
@@ -70,21 +70,22 @@ void *bm_regions_acquire(struct bm_regions *regions, size_t chunks, size_t lead,
                          bool *is_zero);
 
 /* One chunk for a tree, from a region with this advice where that makes a difference; any else when
- * there is no other address space. It is charged, see below. */
+ * there is no other address space. */
 void *bm_regions_acquire_tree(struct bm_regions *regions, enum bm_page_advice advice, bool *is_zero);
-void bm_regions_release_tree(struct bm_regions *regions, void *chunk);
 
-/* Counts bytes that come into use against the limit. Trees are charged as whole chunks, huge blocks by
- * their pages. False: they are too many, and nothing changed. */
-BM_MUST_CHECK bool bm_regions_charge(struct bm_regions *regions, size_t bytes);
-void bm_regions_discharge(struct bm_regions *regions, size_t bytes);
+/*
+ * Held is what may be resident: of trees the leaves that were written to since they were zero, of huge
+ * blocks all their pages. It may be limited; free chunks that lie dirty come on top of it, and make
+ * room.
+ */
 
-/* Purges free chunks that do not fit under the limit beside what is charged: to be called when more
- * was charged and its chunks are taken. */
-void bm_regions_make_room(struct bm_regions *regions);
+/* Whether so many bytes more may be held. Purges free chunks that would not fit beside them. */
+BM_MUST_CHECK bool bm_regions_has_room(struct bm_regions *regions, size_t bytes);
 
-/* From now on no more than `bytes` may be in use, free chunks that are dirty included; what is, stays.
- * SIZE_MAX: no limit. */
+/* Counts bytes that are held from now on, or no longer. Takes no lock. */
+void bm_regions_hold(struct bm_regions *regions, ptrdiff_t bytes);
+
+/* From now on no more than `bytes` may be held; what is, stays. SIZE_MAX: no limit. */
 void bm_regions_set_limit(struct bm_regions *regions, size_t bytes);
 
 /* Takes exactly the `chunks` chunks at an address, to grow the run that ends there in place. False:

@@ -39,6 +39,8 @@ static unsigned mark(struct bm_tree *tree, unsigned first, unsigned leaves, bool
             were_dirty += before == mask ? count : bm_count_bits(before);
         *word = is_dirty ? *word | mask : *word & ~mask;
     }
+    unsigned held = tree->held_leaves - were_dirty + (is_dirty ? leaves : 0);
+    tree->held_leaves = (uint16_t)held;
     return were_dirty;
 }
 
@@ -79,6 +81,7 @@ struct bm_tree *bm_tree_init(void *chunk, bool is_zero, struct bm_arena *owner,
         memset(tree, 0, offsetof(struct bm_tree, slabs) + sizeof(struct bm_slab));
         memset(tree->dirty, 0xff, sizeof tree->dirty);
         tree->dirty_leaves = BM_TREE_LEAVES;
+        tree->held_leaves = BM_TREE_LEAVES;
     }
     tree->chunk.kind = BM_CHUNK_TREE;
     tree->owner = owner;

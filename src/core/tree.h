@@ -14,7 +14,8 @@
  *   2. every leaf is in a free buddy block, in one slab, or in the header;
  *   3. a leaf whose dirty bit is clear reads as zero; it is free, or lies in a slab that is not
  *      current, and all slots that touch it are free;
- *   4. dirty_leaves is the number of free leaves whose dirty bit is set.
+ *   4. held_leaves is the number of leaves whose dirty bit is set, dirty_leaves that of the free ones
+ *      among them.
  *
  * Everything here changes under the owning arena's gate, except a slab's own words and credit
  * (slab.h) and the remote words (remote_free.h).
@@ -41,7 +42,9 @@ struct bm_tree {
     uint16_t bucket;     /* the arena's list this tree hangs in */
     uint16_t header_leaves;
     uint16_t dirty_leaves;  /* invariant 4 */
-    uint16_t counted_dirty; /* of them, as far as the arena knows */
+    uint16_t held_leaves;   /* those whose dirty bit is set, free or not */
+    uint16_t counted_dirty; /* dirty_leaves and held_leaves as far as the arena knows */
+    uint16_t counted_held;
     struct bm_arena *owner; /* constant while the tree lives */
     struct bm_tree *next;   /* in the arena's bucket */
     struct bm_tree *previous;

@@ -81,6 +81,7 @@ void bm_tree_verify(struct bm_tree *tree)
     REQUIRE(live == tree->slabs_live);
     REQUIRE(assigned + tree->header_leaves == leaves);           /* tree.h, 1 */
     REQUIRE(leaves + tree->pages.free_leaves == BM_TREE_LEAVES); /* tree.h, 2 */
+    REQUIRE(tree->held_leaves == dirty);                         /* tree.h, 4 */
     REQUIRE(dirty_in_use + tree->dirty_leaves == dirty);         /* tree.h, 4 */
     REQUIRE(tree->slabs[0].reciprocal == 0);
 }
@@ -159,6 +160,7 @@ void bm_arena_verify(struct bm_arena *arena)
             REQUIRE(tree->bucket == bucket && bucket_for(arena, tree) == bucket);
             bm_tree_verify(tree);
             REQUIRE(tree->counted_dirty == tree->dirty_leaves);
+            REQUIRE(tree->counted_held == tree->held_leaves);
             trees++;
             slabs += tree->slabs_live;
             dirty_leaves += tree->dirty_leaves;

@@ -49,7 +49,7 @@ static void release_chunk(struct bm_chunk_source *source, struct bm_chunk *chunk
 {
     struct core_heap *heap = lock_heap(source);
     bm_chunk_map_set(&heap->regions->map, chunk, false);
-    bm_regions_release_tree(heap->regions, chunk);
+    bm_regions_release(heap->regions, chunk, 1);
     heap->chunks--;
     bm_mutex_unlock(&heap->lock);
 }
@@ -64,6 +64,20 @@ static size_t resident_bytes(struct bm_chunk_source *source, void *address, size
 {
     struct core_heap *heap = (struct core_heap *)source;
     return bm_backend_resident(&heap->fake.base, address, bytes);
+}
+
+static bool has_room(struct bm_chunk_source *source, size_t bytes)
+{
+    struct core_heap *heap = lock_heap(source);
+    bool has = bm_regions_has_room(heap->regions, bytes);
+    bm_mutex_unlock(&heap->lock);
+    return has;
+}
+
+static void hold(struct bm_chunk_source *source, ptrdiff_t bytes)
+{
+    struct core_heap *heap = (struct core_heap *)source;
+    bm_regions_hold(heap->regions, bytes);
 }
 
 /* ---- life ---- */
@@ -92,6 +106,8 @@ void core_heap_init(struct core_heap *heap, size_t arena_bytes, size_t page_byte
         .release = release_chunk,
         .purge = purge_pages,
         .resident = resident_bytes,
+        .has_room = has_room,
+        .hold = hold,
         .page_bytes = heap->fake.base.page_bytes,
         .purge_delay_ms = BM_PURGE_DELAY_MS,
     };
@@ -111,7 +127,7 @@ void core_heap_finish(struct core_heap *heap)
     must(heap->huge.first == NULL, "a huge block is still in use");
     must(heap->chunks == 0, "a tree is still in use");
     must(heap->regions->used_chunks == 0, "a chunk is lost");
-    must(heap->regions->charged_bytes == 0, "a charge is lost");
+    must(atomic_load(&heap->regions->held_bytes) == 0, "bytes are held by nobody");
     must(heap->huge.dedicated_bytes == 0, "a dedicated reservation is lost");
     must(munmap(heap->regions, sizeof *heap->regions) == 0, "munmap failed");
     (void)fake_backend_finish(&heap->fake);

@@ -321,7 +321,7 @@ static void fake_advise_huge(struct bm_backend *backend, void *address, size_t b
                              bool is_wanted)
 {
     struct fake_backend *fake = lock_fake(backend);
-    (void)is_wanted;
+    fake->was_huge_wanted = is_wanted;
     (void)check_range(fake, FAKE_ADVISE_HUGE, address, bytes);
     fake->calls[FAKE_ADVISE_HUGE]++;
     bm_mutex_unlock(&fake->mutex);

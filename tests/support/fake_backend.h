@@ -42,6 +42,7 @@ struct fake_backend {
     /* Read these when no call runs. */
     size_t call_count;
     size_t calls[FAKE_CALL_KINDS];
+    bool was_huge_wanted;   /* by the last advice */
     size_t reserved_bytes;  /* now */
     size_t committed_bytes; /* now, a part of the reserved ones */
     size_t purged_bytes;    /* sum over all calls */

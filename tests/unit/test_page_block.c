@@ -236,3 +236,16 @@ TEST_WITHIN(page_block, random_programs)
     run_program(1);
     run_program(2);
 }
+
+TEST_WITHIN(page_block, does_not_grow_past_the_limit)
+{
+    char *block = allocate(100 * KIB, BM_LEAF_BYTES);
+    size_t held = atomic_load(&heap.regions->held_bytes);
+    bm_regions_set_limit(heap.regions, held + 8 * KIB);
+    expect(!resize(block, 112 * KIB) && core_heap_bytes(&heap, block) == 100 * KIB);
+    expect(resize(block, 108 * KIB));
+    expect(atomic_load(&heap.regions->held_bytes) == held + 8 * KIB);
+    bm_regions_set_limit(heap.regions, SIZE_MAX);
+    expect(resize(block, 112 * KIB));
+    release(block);
+}

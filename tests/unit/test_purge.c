@@ -186,6 +186,37 @@ TEST_WITHIN(purge, refused_purges_are_nothing_to_wait_for)
     release_rest(blocks, COUNT);
 }
 
+/* Pages of trees other than the first, free ones or within slabs, that only a trim may purge. */
+static size_t dirty_pages_elsewhere(void)
+{
+    size_t dirty = 0;
+    for (unsigned bucket = 0; bucket < BM_BUCKETS; bucket++)
+        for (struct bm_tree *tree = arena->buckets[bucket]; tree != NULL; tree = tree->next)
+            dirty += bm_arena_is_home(arena, tree) ? 0 : tree->dirty_leaves;
+    return dirty;
+}
+
+/* With huge pages, by time only free blocks as large as those go, and what lies in the first tree. */
+TEST_WITHIN(purge, huge_pages_are_not_split_by_time)
+{
+    enum { COUNT = 64 };
+    char *blocks[COUNT];
+    heap.source.huge_page_order = 9;
+    leave_holes(blocks, COUNT);
+    char *kept = allocate(200 * KIB);
+    release(kept);
+    size_t before = dirty_pages_elsewhere();
+    expect_at(before > 2000, "%zu", before);
+    (void)decay_for(4 * INTERVAL_MS);
+    size_t elsewhere = dirty_pages_elsewhere();
+    expect_at(elsewhere > 500 && elsewhere < before, "%zu of %zu", elsewhere, before);
+    expect_at(arena->dirty_leaves == elsewhere, "%zu in the first tree",
+              arena->dirty_leaves - elsewhere);
+    expect((kept[100 * KIB] == 0) == bm_arena_is_home(arena, bm_tree_of(kept)));
+    expect(trim() > 0 && arena->dirty_leaves == 0 && kept[100 * KIB] == 0);
+    release_rest(blocks, COUNT);
+}
+
 /* ---- within slabs ---- */
 
 enum { SMALL_COUNT = 20000 };
@@ -282,6 +313,47 @@ TEST_WITHIN(purge, trim_reaches_pages_around_survivors)
     expect(bytes > 10 * MIB && before - resident_of_arena() == bytes);
     expect_at(bytes == purgeable, "%zu, not %zu", bytes, purgeable);
     expect(trim() == 0);
+    release_survivors(blocks, 1008, 100);
+}
+
+/* Pages within slabs that went back are no longer held; when the slab is used again, they are, or it
+ * is not. */
+TEST_WITHIN(purge, slabs_keep_to_the_limit)
+{
+    enum { MORE = 15000 };
+    static void *more[MORE];
+    void **blocks = leave_survivors(1008, 100);
+    size_t before = atomic_load(&heap.regions->held_bytes);
+    size_t bytes = trim();
+    size_t held = atomic_load(&heap.regions->held_bytes);
+    expect(bytes > 10 * MIB && before - held == bytes);
+    bm_regions_set_limit(heap.regions, held + 2 * MIB);
+    unsigned count = 0;
+    while (count < MORE && (more[count] = core_heap_allocate(&heap, arena, 1008)) != NULL)
+        expect(atomic_load(&heap.regions->held_bytes) <= held + 2 * MIB && count++ < MORE);
+    expect_at(count > 1000 && count < 4000, "%u", count);
+    bm_regions_set_limit(heap.regions, SIZE_MAX);
+    while (count > 0)
+        release(more[--count]);
+    release_survivors(blocks, 1008, 100);
+}
+
+static size_t held_elsewhere(void)
+{
+    size_t held = 0;
+    for (unsigned bucket = 0; bucket < BM_BUCKETS; bucket++)
+        for (struct bm_tree *tree = arena->buckets[bucket]; tree != NULL; tree = tree->next)
+            held += bm_arena_is_home(arena, tree) ? 0 : tree->held_leaves;
+    return held;
+}
+
+TEST_WITHIN(purge, huge_pages_under_slabs_are_not_split_by_time)
+{
+    heap.source.huge_page_order = 9;
+    void **blocks = leave_survivors(1008, 100);
+    size_t held = held_elsewhere();
+    (void)decay_for(6 * INTERVAL_MS);
+    expect(held > 1000 && held_elsewhere() == held);
     release_survivors(blocks, 1008, 100);
 }
 

@@ -305,6 +305,35 @@ Test(region, decay_keeps_what_comes_and_goes)
     release(used, 100);
 }
 
+/* ---- the limit ---- */
+
+Test(region, has_room_up_to_the_limit)
+{
+    set_up(CHUNKS(256));
+    bm_regions_hold(&regions, (ptrdiff_t)CHUNKS(3));
+    expect(bm_regions_has_room(&regions, CHUNKS(1000)));
+    bm_regions_set_limit(&regions, CHUNKS(10));
+    expect(bm_regions_has_room(&regions, CHUNKS(7)) && !bm_regions_has_room(&regions, CHUNKS(7) + 1));
+    bm_regions_hold(&regions, (ptrdiff_t)CHUNKS(8));
+    expect(!bm_regions_has_room(&regions, 0));
+    bm_regions_hold(&regions, -(ptrdiff_t)CHUNKS(11));
+    expect(bm_regions_has_room(&regions, CHUNKS(10)));
+}
+
+/* What lies dirty makes room, as much as is needed. */
+Test(region, purges_for_room_under_the_limit)
+{
+    set_up(CHUNKS(256));
+    char *used = acquire(8);
+    release(acquire(12), 12);
+    expect(regions.dirty_chunks == 12);
+    bm_regions_set_limit(&regions, CHUNKS(10));
+    expect(regions.dirty_chunks == 10);
+    expect(bm_regions_has_room(&regions, CHUNKS(3)) && regions.dirty_chunks == 7);
+    expect(!bm_regions_has_room(&regions, CHUNKS(11)) && regions.dirty_chunks == 7);
+    release(used, 8);
+}
+
 static size_t half_of(struct bm_backend *backend, void *address, size_t bytes)
 {
     (void)backend;
@@ -522,6 +551,25 @@ Test(region, keeps_dense_chunks_to_themselves)
     release(dense, 1);
     expect(acquire(1) == run + CHUNKS(2));
     expect(bm_regions_acquire_tree(&regions, BM_PAGES_HUGE, &is_zero) == dense && !is_zero);
+    bm_regions_verify(&regions);
+}
+
+/* Where the system has huge pages by itself, the first chunks of arenas have a region without. */
+Test(region, keeps_small_pages_where_the_system_has_huge_ones)
+{
+    set_up(CHUNKS(256));
+    bool is_zero;
+    char *first = bm_regions_acquire_tree(&regions, BM_PAGES_SMALL, &is_zero);
+    expect(first != NULL && fake.calls[FAKE_ADVISE_HUGE] == 0);
+    fake.base.has_huge_pages = true;
+    char *small = bm_regions_acquire_tree(&regions, BM_PAGES_SMALL, &is_zero);
+    expect(small != NULL && small != first + CHUNKS(1));
+    expect(fake.calls[FAKE_ADVISE_HUGE] == 1 && !fake.was_huge_wanted);
+    expect(bm_regions_acquire_tree(&regions, BM_PAGES_SMALL, &is_zero) == small + CHUNKS(1));
+    expect(bm_regions_acquire_tree(&regions, BM_PAGES_ANY, &is_zero) == first + CHUNKS(1));
+    expect(acquire(1) == first + CHUNKS(2));
+    expect(bm_regions_acquire_tree(&regions, BM_PAGES_HUGE, &is_zero) != NULL);
+    expect(fake.calls[FAKE_ADVISE_HUGE] == 2 && fake.was_huge_wanted);
     bm_regions_verify(&regions);
 }
 

@@ -1,0 +1,194 @@
+/* heap_limit: what buddymalloc_set_limit promises: no more than that, ENOMEM past it, and frees make
+ * room again. */
+#include "blocks.h"
+
+#include <buddymalloc/buddymalloc.h>
+#include <criterion/criterion.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { threads_max = 8, blocks_max = 600000 };
+
+static const size_t limit = 256 * MIB;
+static const size_t chunk_bytes = 4 * MIB;
+
+TestSuite(heap_limit);
+
+struct hoard {
+    void **blocks;
+    size_t count;
+    size_t bytes;
+    size_t block_bytes;
+};
+
+/* Until there is no more: every block is written to. */
+static void fill(struct hoard *hoard)
+{
+    while (hoard->count < blocks_max) {
+        errno = 0;
+        void *block = buddymalloc_malloc(hoard->block_bytes);
+        if (block == NULL) {
+            cr_assert_eq(errno, ENOMEM);
+            return;
+        }
+        memset(block, 1, hoard->block_bytes);
+        hoard->blocks[hoard->count++] = block;
+        hoard->bytes += hoard->block_bytes;
+    }
+}
+
+static void empty(struct hoard *hoard)
+{
+    while (hoard->count > 0)
+        buddymalloc_free(hoard->blocks[--hoard->count]);
+    hoard->bytes = 0;
+}
+
+static void init(struct hoard *hoard, size_t block_bytes)
+{
+    hoard->blocks = calloc(blocks_max, sizeof *hoard->blocks);
+    cr_assert_not_null(hoard->blocks);
+    hoard->block_bytes = block_bytes;
+}
+
+static const size_t sizes[] = {1000, 40 * KIB, 1500 * KIB, 2 * MIB + 64 * KIB, 5 * MIB, 100 * MIB};
+
+Test(heap_limit, holds_for_blocks_of_every_kind)
+{
+    (void)buddymalloc_mallopt(M_PERTURB, 0);
+    cr_assert_eq(buddymalloc_set_limit(limit), SIZE_MAX);
+    for (unsigned size = 0; size < sizeof sizes / sizeof *sizes; size++) {
+        struct hoard hoard = {0};
+        init(&hoard, sizes[size]);
+        size_t before = resident_bytes();
+        for (unsigned round = 0; round < 2; round++) {
+            fill(&hoard);
+            /* What is left of a chunk, and of the arena's own one. Of a block of 1500 KiB a chunk has
+             * room for two. */
+            size_t least = sizes[size] == 1500 * KIB ? limit / 4 * 3 - 30 * MIB : limit / 100 * 93;
+            if (sizes[size] == 100 * MIB)
+                least = 200 * MIB;
+            cr_expect_geq(hoard.bytes, least - 2 * chunk_bytes, "%zu bytes: %zu MiB", sizes[size],
+                          hoard.bytes / MIB);
+            cr_expect_leq(hoard.bytes, limit);
+            cr_expect_leq(buddymalloc_held_bytes(), limit);
+            cr_expect_leq(resident_bytes(), before + limit + 3 * MIB, "%zu bytes: %zu MiB more",
+                          sizes[size], (resident_bytes() - before) / MIB);
+            empty(&hoard);
+        }
+        (void)buddymalloc_malloc_trim(0);
+        free(hoard.blocks);
+    }
+    cr_expect_eq(buddymalloc_set_limit(0), limit);
+    void *block = buddymalloc_malloc(limit);
+    cr_expect_not_null(block);
+    buddymalloc_free(block);
+}
+
+/* Free memory that is still resident counts, and goes back instead of a refusal. */
+Test(heap_limit, purges_before_it_refuses)
+{
+    (void)buddymalloc_mallopt(M_PERTURB, 0);
+    (void)buddymalloc_set_limit(limit);
+    size_t before = resident_bytes();
+    for (unsigned round = 0; round < 6; round++) {
+        struct hoard hoard = {0};
+        init(&hoard, sizes[round]);
+        while (hoard.bytes + sizes[round] < limit / 2) {
+            void *block = buddymalloc_malloc(sizes[round]);
+            cr_assert_not_null(block, "%zu bytes after %zu MiB", sizes[round], hoard.bytes / MIB);
+            memset(block, 1, sizes[round]);
+            hoard.blocks[hoard.count++] = block;
+            hoard.bytes += sizes[round];
+        }
+        cr_expect_leq(resident_bytes(), before + limit + 8 * MIB);
+        empty(&hoard);
+        free(hoard.blocks);
+    }
+}
+
+Test(heap_limit, realloc_keeps_to_it)
+{
+    (void)buddymalloc_mallopt(M_PERTURB, 0);
+    (void)buddymalloc_set_limit(limit);
+    char *block = buddymalloc_malloc(100 * MIB);
+    cr_assert_not_null(block);
+    memset(block, 7, 100 * MIB);
+    cr_expect(fails_with(ENOMEM, buddymalloc_realloc(block, limit + MIB)));
+    cr_expect(has_only(block, 100 * MIB, 7), "a refused block is as it was");
+    char *grown = buddymalloc_realloc(block, 120 * MIB);
+    cr_assert_not_null(grown);
+    size_t charged = buddymalloc_held_bytes();
+    char *shrunk = buddymalloc_realloc(grown, 30 * MIB);
+    cr_assert_not_null(shrunk);
+    cr_expect_eq(charged - buddymalloc_held_bytes(), 90 * MIB);
+    cr_expect(has_only(shrunk, 30 * MIB, 7));
+    buddymalloc_free(shrunk);
+    cr_expect_leq(buddymalloc_held_bytes(), 2 * chunk_bytes);
+}
+
+/* A limit below what is in use takes nothing away. */
+Test(heap_limit, can_be_lowered)
+{
+    (void)buddymalloc_mallopt(M_PERTURB, 0);
+    char *block = buddymalloc_malloc(100 * MIB);
+    cr_assert_not_null(block);
+    memset(block, 7, 100 * MIB);
+    (void)buddymalloc_set_limit(50 * MIB);
+    cr_expect(has_only(block, 100 * MIB, 7));
+    cr_expect(fails_with(ENOMEM, buddymalloc_malloc(3 * MIB)));
+    buddymalloc_free(block);
+    void *other = buddymalloc_malloc(30 * MIB);
+    cr_expect_not_null(other);
+    buddymalloc_free(other);
+}
+
+/* ---- threads ---- */
+
+static pthread_barrier_t is_full;
+static pthread_barrier_t may_empty;
+
+static void *fill_in_thread(void *context)
+{
+    struct hoard *hoard = context;
+    fill(hoard);
+    (void)pthread_barrier_wait(&is_full);
+    (void)pthread_barrier_wait(&may_empty);
+    empty(hoard);
+    return NULL;
+}
+
+/* Each asks for more than there is: together they get the limit but for a chunk each. */
+Test(heap_limit, is_shared_by_threads)
+{
+    pthread_t threads[threads_max];
+    struct hoard hoards[threads_max] = {0};
+    (void)buddymalloc_mallopt(M_PERTURB, 0);
+    (void)buddymalloc_set_limit(limit);
+    (void)pthread_barrier_init(&is_full, NULL, threads_max + 1);
+    (void)pthread_barrier_init(&may_empty, NULL, threads_max + 1);
+    size_t before = resident_bytes();
+    for (unsigned index = 0; index < threads_max; index++) {
+        init(&hoards[index], index % 2 == 0 ? 1000 : 20000);
+        cr_assert_eq(pthread_create(&threads[index], NULL, fill_in_thread, &hoards[index]), 0);
+    }
+    (void)pthread_barrier_wait(&is_full);
+    size_t sum = 0;
+    for (unsigned index = 0; index < threads_max; index++)
+        sum += hoards[index].bytes;
+    size_t least = limit / 100 * 95 - threads_max * chunk_bytes;
+    cr_expect_geq(sum, least, "%zu MiB", sum / MIB);
+    size_t more = resident_bytes() - before;
+    cr_expect_leq(more, limit + threads_max * chunk_bytes, "%zu MiB more", more / MIB);
+    cr_expect_leq(buddymalloc_held_bytes(), limit + threads_max * chunk_bytes, "%zu", buddymalloc_held_bytes() / MIB);
+
+    cr_expect(fails_with(ENOMEM, buddymalloc_malloc(3 * MIB)));
+    (void)pthread_barrier_wait(&may_empty);
+    for (unsigned index = 0; index < threads_max; index++)
+        cr_assert_eq(pthread_join(threads[index], NULL), 0);
+    void *block = buddymalloc_malloc(limit / 2);
+    cr_expect_not_null(block);
+    buddymalloc_free(block);
+}
