@@ -113,7 +113,6 @@ static struct bm_tree *find_or_add_tree(struct bm_arena *arena, unsigned order)
     struct bm_tree *tree = bm_arena_find_tree(arena, order);
     if (tree != NULL)
         return tree;
-    bm_arena_purge_before_growth(arena);
     if (!has_room(arena, BM_TREE_HEADER_LEAVES))
         return NULL;
     bool is_zero;
@@ -122,6 +121,9 @@ static struct bm_tree *find_or_add_tree(struct bm_arena *arena, unsigned order)
                                          &is_zero);
     if (chunk == NULL)
         return NULL;
+    /* Else it lay dirty: what is resident does not grow. */
+    if (is_zero)
+        bm_arena_purge_before_growth(arena);
     tree = bm_tree_init(chunk, is_zero, arena, 0);
     arena->trees++;
     enter_bucket(arena, tree, BM_BUCKET_EMPTY);
