@@ -5,7 +5,8 @@
  * a slab of one slot, so every block below a chunk is found, checked and freed in one way.
  *
  * Invariants:
- *   1. bits at and above the number of slots are never set;
+ *   1. bits at and above the number of slots are never set, but for the mark of a kept page block
+ *      that is being purged (page_block.h), which nobody sees who has the gate;
  *   2. a remote bit is set only for a slot whose own bit is not: live, and freed by a thread
  *      that does not own the slab; merging clears it and sets the own bit;
  *   3. a remote word that is not zero is on its arena's pending list, or on its way there; so a
