@@ -109,12 +109,12 @@ size_t buddymalloc_malloc_usable_size(void *block);
  * malloc_trim(3). */
 int buddymalloc_malloc_trim(size_t pad);
 
-/* Limits the heap to `bytes` bytes from now on; 0 and SIZE_MAX: no limit. What it holds stays, even if it
- * is more. An allocation that needs more memory from the system than that, after what lies free was
- * given back, fails with errno ENOMEM; frees make room again. What counts is memory that may be
- * resident: pages of small blocks and of the heap's own records, in use or not given back yet, and all
- * pages of blocks above 2 MiB. Threads that ask at one moment may exceed it, by 4 MiB each at most.
- * Returns the limit before; SIZE_MAX: none. */
+/* Limits the heap to `bytes` bytes from now on; 0 and SIZE_MAX: no limit. What it holds stays, even
+ * if it is more. An allocation that needs more memory from the system than that, after what lies
+ * free was given back, fails with errno ENOMEM; frees make room again. What counts is memory that
+ * may be resident: pages of small blocks and of the heap's own records, in use or not given back
+ * yet, and all pages of blocks above 2 MiB. Threads that ask at one moment may exceed it, by 4 MiB
+ * each at most. Returns the limit before; SIZE_MAX: none. */
 size_t buddymalloc_set_limit(size_t bytes);
 
 /* Bytes that count against the limit at the time of the call, whether one is set or not. */
@@ -142,8 +142,8 @@ int buddymalloc_malloc_info(int options, FILE *stream);
  * a fuller one has room. It is 0 for NULL and for blocks above 2 MiB.
  *
  * For a loop over all objects of a program, in as many rounds as it takes to hear no 1 any more; to
- * be followed by buddymalloc_malloc_trim(0), for the memory of free slabs in trees that are in use
- * goes back only by that. It is a hint: the average is a few calls old. Ask in the thread that
+ * be followed by buddymalloc_malloc_trim(0), for what became free would go back by itself only in a
+ * second or two. It is a hint: the average is a few calls old. Ask in the thread that
  * allocated the block: it is answered for that thread's arena, and a block moved by another thread
  * goes to another arena. An address that is no live block's is misuse. */
 int buddymalloc_should_move(void *block);
