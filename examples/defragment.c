@@ -5,8 +5,8 @@
  * What is left of the objects lies scattered: nearly every slab and page still holds one. So the
  * program asks of each whether it had better lie elsewhere, and moves it: it knows all pointers to
  * it, which the allocator doesn't. It goes round until nothing is left to move, which takes a dozen
- * rounds; most is moved in the first. malloc_trim at the end gives the memory of the slabs that became
- * free back to the system; for a fair comparison it is called before as well.
+ * rounds; most is moved in the first. malloc_trim at the end gives the memory of the slabs that
+ * became free back to the system; for a fair comparison it is called before as well.
  *
  *     meson setup build -Dtests=enabled && ninja -C build && build/tests/examples/defragment
  */

@@ -40,9 +40,9 @@ struct buddymalloc_info {
     size_t keepcost; /* bytes that buddymalloc_malloc_trim could give back */
 };
 
-/* How much of what a block shares with others is in use. A slab is a run of slots of one size, a tree
- * 4 MiB of slabs; an arena, a thread's heap, has many of both. A slab gives its memory back when no
- * slot of it is used, and a tree its own when it has no slab. */
+/* How much of what a block shares with others is in use. A slab is a run of slots of one size, a
+ * tree 4 MiB of slabs; an arena, a thread's heap, has many of both. A slab gives its memory back
+ * when no slot of it is used, and a tree its own when it has no slab. */
 struct buddymalloc_utilization {
     size_t slot_bytes;       /* usable bytes of the block, and of all slots of its slab */
     size_t slab_slots;       /* slots of its slab; 1 for blocks above 32 KiB */
@@ -135,11 +135,11 @@ void buddymalloc_malloc_stats(void);
  * malloc_info(3). */
 int buddymalloc_malloc_info(int options, FILE *stream);
 
-/* Whether memory would sooner go back if the program allocated a block of the same usable size, copied
- * this one there and freed this one: 1, or 0. It is 1 where the block's slab is no fuller than
- * those slabs of its size that have room are on average, is not the one that serves allocations
- * now, and could be done without; and for a block above 32 KiB where its tree is nearly empty and
- * a fuller one has room. It is 0 for NULL and for blocks above 2 MiB.
+/* Whether memory would sooner go back if the program allocated a block of the same usable size,
+ * copied this one there and freed this one: 1, or 0. It is 1 where the block's slab is no fuller
+ * than those slabs of its size that have room are on average, is not the one that serves
+ * allocations now, and could be done without; and for a block above 32 KiB where its tree is nearly
+ * empty and a fuller one has room. It is 0 for NULL and for blocks above 2 MiB.
  *
  * For a loop over all objects of a program, in as many rounds as it takes to hear no 1 any more; to
  * be followed by buddymalloc_malloc_trim(0), for what became free would go back by itself only in a

@@ -15,7 +15,7 @@
 
 struct bm_housekeeper {
     atomic_bool wants_thread; /* there should be one, and is none */
-    atomic_bool wants_ticks;  /* from every slow path: more is to go back soon, or the thread sleeps */
+    atomic_bool wants_ticks;  /* from every slow path: more is due soon, or the thread sleeps */
 };
 
 extern struct bm_housekeeper bm_housekeeper;
@@ -23,9 +23,9 @@ extern struct bm_housekeeper bm_housekeeper;
 /* Does what is due, or wakes the thread that will. To be called with no lock held. */
 void bm_housekeeping_tick(void);
 
-/* Starts the thread if one is wanted. Holds no lock on entry. Called where a slow path allocates: not
- * when the library is loaded, for libc is not ready then, and not in free, for pthread_create takes
- * locks of libc that it may hold while it frees. */
+/* Starts the thread if one is wanted. Holds no lock on entry. Called where a slow path allocates:
+ * not when the library is loaded, for libc is not ready then, and not in free, for pthread_create
+ * takes locks of libc that it may hold while it frees. */
 void bm_housekeeping_start(void);
 
 /* In fork's child the thread is gone: the first slow path that allocates starts another one. */

@@ -10,7 +10,8 @@
  *       purge_delay:MS       what lay free and unneeded so long has gone back; default 1000; 0: at
  *                            once; -1: only malloc_trim gives back
  *       background_purge:on  a thread gives back, also while all others sleep; default off
- *       limit:BYTES          the most the heap may hold, also with a unit K, M, G or T; default none
+ *       limit:BYTES          the most the heap may hold, also with a unit K, M, G or T; default
+ *                            none
  *
  * A value that is refused is named on standard error, and ignored.
  */

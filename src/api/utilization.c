@@ -1,5 +1,5 @@
-/* utilization: the entry points for programs that move their blocks to let memory go back. Contracts:
- * buddymalloc/buddymalloc.h. */
+/* utilization: the entry points for programs that move their blocks to let memory go back.
+ * Contracts: buddymalloc/buddymalloc.h. */
 #include "core/utilization.h"
 
 #include "api/block.h"

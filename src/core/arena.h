@@ -190,12 +190,12 @@ struct bm_slab *bm_arena_make_page_block(struct bm_arena *arena, unsigned leaves
  * come; NULL: none has room. Gate. */
 struct bm_tree *bm_arena_find_tree(struct bm_arena *arena, unsigned order);
 
-/* After leaves of a tree were purged or touched: counts those that are dirty, and tells the source of
- * those that are held. Gate. */
+/* After leaves of a tree were purged or touched: counts those that are dirty, and tells the source
+ * of those that are held. Gate. */
 void bm_arena_count_leaves(struct bm_arena *arena, struct bm_tree *tree);
 
-/* After any other change of a tree: puts it into the bucket that its largest free block asks for, and
- * counts its leaves. Gate. */
+/* After any other change of a tree: puts it into the bucket that its largest free block asks for,
+ * and counts its leaves. Gate. */
 void bm_arena_file_tree(struct bm_arena *arena, struct bm_tree *tree);
 
 /* Walks every invariant of the arena and its trees; aborts with the broken one. Gate. */

@@ -76,8 +76,8 @@ void bm_buddy_tree_release(struct bm_buddy_tree *tree, unsigned first, unsigned 
 bool bm_buddy_tree_next_free(const struct bm_buddy_tree *tree, unsigned from, unsigned *first,
                              unsigned *leaves);
 
-/* The last free block of exactly an order that starts before leaf `before`: true and its first leaf,
- * or false when there is none. For walks down: start at 2^depth, go on at *first. */
+/* The last free block of exactly an order that starts before leaf `before`: true and its first
+ * leaf, or false when there is none. For walks down: start at 2^depth, go on at *first. */
 bool bm_buddy_tree_previous_of_order(const struct bm_buddy_tree *tree, unsigned order,
                                      unsigned before, unsigned *first);
 

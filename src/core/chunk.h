@@ -90,11 +90,12 @@ struct bm_chunk_source {
     void (*release)(struct bm_chunk_source *source, struct bm_chunk *chunk);
     /* Gives the pages of a range back; true: they read as zero now. Takes no lock. */
     bool (*purge)(struct bm_chunk_source *source, void *address, size_t bytes);
-    /* Bytes of a range that the system holds in pages; all of it when that is not known. No lock. */
+    /* Bytes of a range that the system holds in pages; all of it when that is not known. No
+     * lock. */
     size_t (*resident)(struct bm_chunk_source *source, void *address, size_t bytes);
-    /* Whether so many bytes more may be held; may purge free chunks for it. Called before leaves come
-     * into use; then hold says what it came to: how many bytes are held that were not, or were and are
-     * not any more. */
+    /* Whether so many bytes more may be held; may purge free chunks for it. Called before leaves
+     * come into use; then hold says what it came to: how many bytes are held that were not, or were
+     * and are not any more. */
     bool (*has_room)(struct bm_chunk_source *source, size_t bytes);
     void (*hold)(struct bm_chunk_source *source, ptrdiff_t bytes);
     size_t page_bytes;  /* purge's granularity */

@@ -82,7 +82,8 @@ struct bm_huge *bm_huge_keep(struct bm_huge **kept, struct bm_huge *huge);
  * *is_zero: whether it reads as zero. NULL: it doesn't, or is being purged. Owner. */
 struct bm_huge *bm_huge_take_kept(struct bm_huge **kept, size_t bytes, bool *is_zero);
 
-/* Gives the pages of all kept blocks back: bytes that the system held of them. System-memory lock. */
+/* Gives the pages of all kept blocks back: bytes that the system held of them. System-memory
+ * lock. */
 size_t bm_huge_purge_kept(struct bm_huge_heap *heap);
 
 /* To be called now and then, at `now_ms` of a clock that never goes back: gives the pages of kept

@@ -5,8 +5,8 @@
  * is freed by the fast path, which sets its bit, and taken again by clearing it, without the
  * gate and without the buddy tree. How much may lie kept is bounded.
  *
- * Its pages may go back all the same while the owner sleeps: whoever has the gate claims a free kept
- * block by its word, which is then neither that of a free block nor that of a live one.
+ * Its pages may go back all the same while the owner sleeps: whoever has the gate claims a free
+ * kept block by its word, which is then neither that of a free block nor that of a live one.
  */
 #ifndef BM_CORE_PAGE_BLOCK_H
 #define BM_CORE_PAGE_BLOCK_H
@@ -51,8 +51,8 @@ BM_MUST_CHECK bool bm_page_block_resize(struct bm_arena *arena, struct bm_tree *
 /* Keeps a page block that is free and not kept. False: there is no place. Gate. */
 bool bm_page_block_keep(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab *slab);
 
-/* Purges free kept blocks that are of an age at least; younger ones get older. Bytes that the system
- * held of them. Any thread, under the gate. */
+/* Purges free kept blocks that are of an age at least; younger ones get older. Bytes that the
+ * system held of them. Any thread, under the gate. */
 size_t bm_page_block_purge(struct bm_arena *arena, enum bm_kept_age age);
 
 /* Whether a kept block is free, and would be purged in the end. Any thread, under the gate. */

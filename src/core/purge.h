@@ -24,9 +24,9 @@ void bm_arena_purge(struct bm_arena *arena, struct bm_purge *purge, unsigned lea
  * back. Gate. */
 size_t bm_arena_trim(struct bm_arena *arena);
 
-/* To be called before a tree of a clean chunk is added: purges a bounded number of leaves that lie free in pieces too
- * small for what is wanted, and within slabs that were listed all the time while the arena grew
- * (docs/decisions/0016). Gate. */
+/* To be called before a tree of a clean chunk is added: purges a bounded number of leaves that lie
+ * free in pieces too small for what is wanted, and within slabs that were listed all the time while
+ * the arena grew (docs/decisions/0016). Gate. */
 void bm_arena_purge_before_growth(struct bm_arena *arena);
 
 /* Bytes that a trim could give back: free dirty leaves of trees and of slabs. Gate. */

@@ -71,12 +71,13 @@ void *bm_regions_acquire(struct bm_regions *regions, size_t chunks, size_t lead,
 
 /* One chunk for a tree, from a region with this advice where that makes a difference; any else when
  * there is no other address space. */
-void *bm_regions_acquire_tree(struct bm_regions *regions, enum bm_page_advice advice, bool *is_zero);
+void *bm_regions_acquire_tree(struct bm_regions *regions, enum bm_page_advice advice,
+                              bool *is_zero);
 
 /*
- * Held is what may be resident: of trees the leaves that were written to since they were zero, of huge
- * blocks all their pages. It may be limited; free chunks that lie dirty come on top of it, and make
- * room.
+ * Held is what may be resident: of trees the leaves that were written to since they were zero, of
+ * huge blocks all their pages. It may be limited; free chunks that lie dirty come on top of it, and
+ * make room.
  */
 
 /* Whether so many bytes more may be held. Purges free chunks that would not fit beside them. */
@@ -103,8 +104,8 @@ void bm_regions_adopt(struct bm_regions *regions, void *address, size_t chunks, 
  * that went. */
 size_t bm_regions_purge(struct bm_regions *regions, size_t keep);
 
-/* Purges dirty chunks that nobody has needed lately (decay.h), a bounded number per call: up to
- * 1.6 GiB in half the default purge delay. Returns when to call again; UINT64_MAX: not before chunks
+/* Purges dirty chunks that nobody has needed lately (decay.h), a bounded number per call: up to 1.6
+ * GiB in half the default purge delay. Returns when to call again; UINT64_MAX: not before chunks
  * are released. */
 uint64_t bm_regions_decay(struct bm_regions *regions, uint64_t now_ms);
 

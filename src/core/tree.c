@@ -25,7 +25,8 @@ static uint64_t mask_in_word(unsigned first, unsigned *count)
     return bm_low_mask(*count) << (first % 64);
 }
 
-/* Marks leaves as written to, or as zero; how many of them were dirty before. Mostly all or none. */
+/* Marks leaves as written to, or as zero; how many of them were dirty before. Mostly all
+ * or none. */
 static unsigned mark(struct bm_tree *tree, unsigned first, unsigned leaves, bool is_dirty)
 {
     unsigned were_dirty = 0;
@@ -254,8 +255,8 @@ void bm_tree_purge(struct bm_tree *tree, struct bm_chunk_source *source, struct 
     }
 }
 
-/* Slots that are free, by the owner's bits or by those of others, which nobody hands out before they
- * are merged. */
+/* Slots that are free, by the owner's bits or by those of others, which nobody hands out before
+ * they are merged. */
 static void read_free_slots(struct bm_tree *tree, struct bm_slab *slab, uint64_t *free)
 {
     struct bm_remote_line *line = bm_tree_remote_line(tree, slab);
@@ -284,9 +285,10 @@ unsigned bm_tree_free_leaves_of_slab(struct bm_tree *tree, struct bm_slab *slab,
             slot++;
         size_t begin = bm_round_up(slab->first_byte + start * slot_bytes, page_bytes);
         size_t end = bm_round_down(slab->first_byte + slot * slot_bytes, page_bytes);
+        unsigned leaves = begin < end ? (unsigned)((end - begin) / BM_LEAF_BYTES) : 0;
         *first = (unsigned)(begin / BM_LEAF_BYTES);
-        if (begin < end && count_dirty(tree, *first, (unsigned)((end - begin) / BM_LEAF_BYTES)) != 0)
-            return (unsigned)((end - begin) / BM_LEAF_BYTES);
+        if (count_dirty(tree, *first, leaves) != 0)
+            return leaves;
         slot++;
     }
     return 0;

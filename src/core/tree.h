@@ -14,7 +14,8 @@
  *   2. every leaf is in a free buddy block, in one slab, or in the header;
  *   3. a leaf whose dirty bit is clear reads as zero; it is free, or lies in a slab that is not
  *      current, and all slots that touch it are free;
- *   4. held_leaves is the number of leaves whose dirty bit is set, dirty_leaves that of the free ones
+ *   4. held_leaves is the number of leaves whose dirty bit is set, dirty_leaves that of the free
+ * ones
  *      among them.
  *
  * Everything here changes under the owning arena's gate, except a slab's own words and credit
@@ -122,8 +123,8 @@ struct bm_purge {
  * of the highest address, for those are the last to be used again. */
 void bm_tree_purge(struct bm_tree *tree, struct bm_chunk_source *source, struct bm_purge *purge);
 
-/* The same for leaves of a slab of small slots that is not current, where all slots are free: nobody
- * takes one of those without the gate. */
+/* The same for leaves of a slab of small slots that is not current, where all slots are free:
+ * nobody takes one of those without the gate. */
 void bm_tree_purge_slab(struct bm_tree *tree, struct bm_slab *slab, struct bm_chunk_source *source,
                         struct bm_purge *purge);
 

@@ -5,8 +5,8 @@
 
 enum {
     SAMPLE_SLABS_MAX = 1024, /* bounds how long a sample holds the gate */
-    /* Out of a tree with so few leaves in use page blocks may move. All that goes back with a tree is
-     * its header, and its addresses: the pages of its free leaves go by a trim in any case. */
+    /* Out of a tree with so few leaves in use page blocks may move. All that goes back with a tree
+     * is its header, and its addresses: the pages of its free leaves go by a trim in any case. */
     NEARLY_EMPTY_LEAVES = BM_TREE_LEAVES / 8,
 };
 

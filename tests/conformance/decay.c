@@ -180,7 +180,8 @@ Test(decay, sleeping_threads_hold_nothing_hostage)
     (void)pthread_barrier_init(&all_are_freed, NULL, sleepers + 1);
     size_t before = resident_bytes();
     for (unsigned index = 0; index < sleepers; index++)
-        cr_assert_eq(pthread_create(&threads[index], NULL, allocate_and_sleep, blocks_of[index]), 0);
+        cr_assert_eq(pthread_create(&threads[index], NULL, allocate_and_sleep, blocks_of[index]),
+                     0);
     (void)pthread_barrier_wait(&all_have_allocated);
     cr_assert_geq(resident_bytes(), before + sleepers * 5 * MIB);
     for (unsigned index = 0; index < sleepers; index++)

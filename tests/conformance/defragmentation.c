@@ -1,5 +1,5 @@
-/* Whether a block had better move, and the figures around it: as buddymalloc.h has it, for there is no
- * standard. */
+/* Whether a block had better move, and the figures around it: as buddymalloc.h has it, for there is
+ * no standard. */
 #include "blocks.h"
 
 #include <buddymalloc/buddymalloc.h>

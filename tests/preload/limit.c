@@ -40,8 +40,8 @@ static size_t exhaust(size_t size)
     return total;
 }
 
-/* Whether the heap lies below the break. Its addresses go back from the top down, and a slab that is
- * ready for the next block may be at the top: until the heap is trimmed. */
+/* Whether the heap lies below the break. Its addresses go back from the top down, and a slab that
+ * is ready for the next block may be at the top: until the heap is trimmed. */
 static bool is_below_break(void)
 {
     void *block = malloc(1);

@@ -1,5 +1,5 @@
-/* page size: the whole core over OS pages of 4, 16 and 64 KiB, which it learns at run time. The fake
- * backend aborts when a range it is given is not of whole pages. */
+/* page size: the whole core over OS pages of 4, 16 and 64 KiB, which it learns at run time. The
+ * fake backend aborts when a range it is given is not of whole pages. */
 #include "core_heap.h"
 #include "expect.h"
 #include "random.h"

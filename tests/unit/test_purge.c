@@ -196,7 +196,8 @@ static size_t dirty_pages_elsewhere(void)
     return dirty;
 }
 
-/* With huge pages, by time only free blocks as large as those go, and what lies in the first tree. */
+/* With huge pages, by time only free blocks as large as those go, and what lies in the first
+ * tree. */
 TEST_WITHIN(purge, huge_pages_are_not_split_by_time)
 {
     enum { COUNT = 64 };
@@ -316,8 +317,8 @@ TEST_WITHIN(purge, trim_reaches_pages_around_survivors)
     release_survivors(blocks, 1008, 100);
 }
 
-/* Pages within slabs that went back are no longer held; when the slab is used again, they are, or it
- * is not. */
+/* Pages within slabs that went back are no longer held; when the slab is used again, they are, or
+ * it is not. */
 TEST_WITHIN(purge, slabs_keep_to_the_limit)
 {
     enum { MORE = 15000 };

@@ -108,8 +108,8 @@ TEST_WITHIN(utilization, nothing_moves_out_of_full_and_current_slabs)
     release_slabs();
 }
 
-/* Nothing is listed. That its blocks would fit into the current slab, which is empty, is no reason to
- * fill that one. */
+/* Nothing is listed. That its blocks would fit into the current slab, which is empty, is no reason
+ * to fill that one. */
 TEST_WITHIN(utilization, nothing_moves_out_of_a_slab_that_is_not_listed)
 {
     fill_slabs();
