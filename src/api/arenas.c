@@ -141,8 +141,8 @@ uint64_t bm_arenas_decay(uint64_t now_ms)
         next_to_decay = arenas;
         soonest_due_ms = UINT64_MAX;
     }
-    for (unsigned count = 0; next_to_decay != NULL && count < ARENAS_PER_CALL &&
-                             purged_leaves < LEAVES_PER_CALL;
+    for (unsigned count = 0;
+         next_to_decay != NULL && count < ARENAS_PER_CALL && purged_leaves < LEAVES_PER_CALL;
          count++) {
         struct bm_arena *arena = next_to_decay;
         arena->pins++;

@@ -117,8 +117,8 @@ static struct bm_tree *find_or_add_tree(struct bm_arena *arena, unsigned order)
         return NULL;
     bool is_zero;
     bool is_dense = arena->trees >= DENSE_FROM_TREES;
-    void *chunk = arena->source->acquire(arena->source, is_dense ? BM_PAGES_HUGE : BM_PAGES_ANY,
-                                         &is_zero);
+    void *chunk =
+        arena->source->acquire(arena->source, is_dense ? BM_PAGES_HUGE : BM_PAGES_ANY, &is_zero);
     if (chunk == NULL)
         return NULL;
     /* Else it lay dirty: what is resident does not grow. */

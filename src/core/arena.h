@@ -52,8 +52,8 @@ struct bm_huge;
 
 /* How long a kept page block has lain free, as far as anybody looked. */
 enum bm_kept_age {
-    BM_KEPT_USED,  /* it was in use since */
-    BM_KEPT_IDLE,  /* found free once */
+    BM_KEPT_USED,   /* it was in use since */
+    BM_KEPT_IDLE,   /* found free once */
     BM_KEPT_PURGED, /* and nobody used it since */
 };
 
@@ -70,7 +70,7 @@ struct bm_round {
     struct bm_tree *next; /* NULL: at the end of a bucket */
     unsigned bucket;      /* BM_BUCKETS: no round is under way */
     uint64_t next_begin_ms;
-    bool has_found;       /* this one: slabs to look at again */
+    bool has_found; /* this one: slabs to look at again */
 };
 
 /* What the listed slabs of a class had in sum when somebody last looked: see utilization.h. Anybody

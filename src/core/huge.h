@@ -33,11 +33,11 @@ struct bm_huge {
     char *user;             /* the block */
     char *run;              /* start of the chunks, or of the reservation */
     size_t run_bytes;
-    size_t held_bytes;     /* as far as the regions know: region.h */
-    _Atomic bool is_clean; /* free, and reads as zero; written by who has the state */
-    uint32_t page_bytes;   /* of the OS */
+    size_t held_bytes;           /* as far as the regions know: region.h */
+    _Atomic bool is_clean;       /* free, and reads as zero; written by who has the state */
+    uint32_t page_bytes;         /* of the OS */
     _Atomic uint32_t free_since; /* the number of the interval that found it free; 0: none yet */
-    bool is_dedicated;     /* a reservation of its own */
+    bool is_dedicated;           /* a reservation of its own */
     struct bm_huge *next;
     struct bm_huge *previous;
 };

@@ -6,7 +6,7 @@
 enum {
     KEPT_LEAVES_MAX = (1024 * 1024) / BM_LEAF_BYTES, /* of one block */
     KEPT_LEAVES_SUM_MAX = 2 * KEPT_LEAVES_MAX,       /* of all in an arena */
-    FREE = 1,    /* a slab's word: its one slot is free */
+    FREE = 1,                                        /* a slab's word: its one slot is free */
     CLAIMED = 2, /* the same, but its pages are just going back */
 };
 

@@ -36,8 +36,7 @@ static bool is_at_rest(const struct bm_slab *slab)
 static void purge_slabs(struct bm_arena *arena, struct bm_purge *purge)
 {
     for (unsigned bucket = 0; bucket < BM_BUCKETS; bucket++)
-        for (struct bm_tree *tree = arena->buckets[bucket]; tree != NULL; tree = tree->next)
-        {
+        for (struct bm_tree *tree = arena->buckets[bucket]; tree != NULL; tree = tree->next) {
             for (unsigned number = 1; number < tree->slabs_made; number++)
                 if (is_at_rest(&tree->slabs[number]))
                     bm_tree_purge_slab(tree, &tree->slabs[number], arena->source, purge);
@@ -124,8 +123,8 @@ static size_t purgeable_leaves_of(struct bm_tree *tree, struct bm_slab *slab, si
     unsigned first = bm_slab_first_leaf(slab);
     unsigned leaves = 0;
     size_t sum = 0;
-    while (is_at_rest(slab) && (leaves = bm_tree_free_leaves_of_slab(
-                                    tree, slab, page_bytes, first + leaves, &first)) != 0)
+    while (is_at_rest(slab) && (leaves = bm_tree_free_leaves_of_slab(tree, slab, page_bytes,
+                                                                     first + leaves, &first)) != 0)
         sum += leaves;
     return sum;
 }
@@ -136,8 +135,8 @@ size_t bm_arena_purgeable_bytes(struct bm_arena *arena)
     for (unsigned bucket = 0; bucket < BM_BUCKETS; bucket++)
         for (struct bm_tree *tree = arena->buckets[bucket]; tree != NULL; tree = tree->next)
             for (unsigned number = 1; number < tree->slabs_made; number++)
-                leaves += purgeable_leaves_of(tree, &tree->slabs[number],
-                                              arena->source->page_bytes);
+                leaves +=
+                    purgeable_leaves_of(tree, &tree->slabs[number], arena->source->page_bytes);
     return leaves * BM_LEAF_BYTES;
 }
 

@@ -230,8 +230,7 @@ static bool makes_a_difference(const struct bm_regions *regions, enum bm_page_ad
            (advice == BM_PAGES_HUGE || (advice == BM_PAGES_SMALL && backend->has_huge_pages));
 }
 
-void *bm_regions_acquire_tree(struct bm_regions *regions, enum bm_page_advice advice,
-                              bool *is_zero)
+void *bm_regions_acquire_tree(struct bm_regions *regions, enum bm_page_advice advice, bool *is_zero)
 {
     void *chunk = NULL;
     if (makes_a_difference(regions, advice)) {

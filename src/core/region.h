@@ -37,9 +37,9 @@ enum {
 struct bm_region {
     char *base;
     enum bm_page_advice advice; /* given for all of it */
-    unsigned chunks;           /* its size */
-    unsigned committed;        /* chunks below the frontier */
-    struct bm_buddy_tree tree; /* leaves at and above `chunks` are never free */
+    unsigned chunks;            /* its size */
+    unsigned committed;         /* chunks below the frontier */
+    struct bm_buddy_tree tree;  /* leaves at and above `chunks` are never free */
     uint64_t dirty[BM_BUDDY_MAX_LEAVES / 64];
 };
 
@@ -52,10 +52,10 @@ struct bm_regions {
     size_t dirty_chunks;
     _Atomic size_t limit_bytes; /* SIZE_MAX: none */
     _Atomic size_t held_bytes;  /* of trees and huge blocks, see below; changed without the lock */
-    int purge_delay_ms;    /* decay.h; constant once chunks are in use */
-    struct bm_decay decay; /* of dirty_chunks */
-    size_t most_used_chunks; /* at any moment of this interval */
-    size_t most_used_before; /* of the one before */
+    int purge_delay_ms;         /* decay.h; constant once chunks are in use */
+    struct bm_decay decay;      /* of dirty_chunks */
+    size_t most_used_chunks;    /* at any moment of this interval */
+    size_t most_used_before;    /* of the one before */
     struct bm_region region[BM_REGIONS_MAX];
     struct bm_chunk_map map;
 };

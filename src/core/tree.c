@@ -299,9 +299,8 @@ void bm_tree_purge_slab(struct bm_tree *tree, struct bm_slab *slab, struct bm_ch
 {
     unsigned first = bm_slab_first_leaf(slab);
     unsigned leaves = 0;
-    while (purge->leaves != 0 &&
-           (leaves = bm_tree_free_leaves_of_slab(tree, slab, source->page_bytes, first + leaves,
-                                                 &first)) != 0)
+    while (purge->leaves != 0 && (leaves = bm_tree_free_leaves_of_slab(
+                                      tree, slab, source->page_bytes, first + leaves, &first)) != 0)
         if (purge_leaves(tree, source, first, first + leaves, purge) != 0)
             slab->is_purged = true;
 }

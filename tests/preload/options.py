@@ -95,7 +95,14 @@ def main():
         check_named("stats", program, library, BUDDYMALLOC_CONF=value)
     for value in ("huge_pages", "huge_pages:", "huge_pages:yes", "huge_pages:on1"):
         check_named("huge_pages", program, library, BUDDYMALLOC_CONF=value)
-    for value in ("huge_pages:on", "huge_pages:off", "huge_pages:on,huge_pages:off"):
+    for value in ("background_purge", "background_purge:maybe", "purge_delay:", "purge_delay:x",
+                  "purge_delay:-2", "purge_delay:1s", "purge_delay:99999999999", "limit:", "limit:0",
+                  "limit:M", "limit:1X", "limit:-5", "limit:99999999999T",
+                  "limit:99999999999999999999"):
+        check_named(value.split(":")[0], program, library, BUDDYMALLOC_CONF=value)
+    for value in ("huge_pages:on", "huge_pages:off", "huge_pages:on,huge_pages:off",
+                  "background_purge:on", "background_purge:off", "purge_delay:0", "purge_delay:-1",
+                  "purge_delay:2500", "limit:100000000", "limit:64M", "limit:1T,purge_delay:10"):
         check_silent(program, library, BUDDYMALLOC_CONF=value)
     check_summary_at_exit(program, library)
     if form == "static":  # a copy finds no shared library, and a privileged one preloads none

@@ -32,8 +32,8 @@
 
 enum {
     THREADS = 4,
-    CHECK_EVERY = 250,    /* steps */
-    ROUND_STEPS = 25000,  /* of all threads together */
+    CHECK_EVERY = 250,   /* steps */
+    ROUND_STEPS = 25000, /* of all threads together */
     MAILBOX_BLOCKS = 256,
 };
 
