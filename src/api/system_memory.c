@@ -256,11 +256,21 @@ void bm_system_note_kept(void)
         atomic_store_explicit(&decay_due_ms, 0, memory_order_relaxed);
 }
 
-size_t bm_system_trim(size_t keep_bytes)
+size_t bm_system_begin_trim(void)
+{
+    bm_system_init();
+    bm_system_lock();
+    size_t begin = bm_regions_begin_count(&regions);
+    bm_system_unlock();
+    return begin;
+}
+
+size_t bm_system_end_trim(size_t begin, size_t keep_bytes)
 {
     bm_system_lock();
     size_t returned = bm_huge_purge_kept(&huge_heap);
-    returned += bm_regions_purge(&regions, keep_bytes / BM_CHUNK_BYTES);
+    (void)bm_regions_purge(&regions, keep_bytes / BM_CHUNK_BYTES);
+    returned += bm_regions_end_count(&regions, begin);
     if (keep_bytes == 0)
         (void)bm_regions_give_back(&regions);
     bm_system_unlock();

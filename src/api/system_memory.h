@@ -51,9 +51,11 @@ uint64_t bm_system_decay(uint64_t now_ms);
 /* To be called after a huge block was freed and kept, with no lock held. */
 void bm_system_note_kept(void);
 
-/* Gives back the pages of kept huge blocks and of free chunks except `keep_bytes`, and when that is
- * 0 the address space of regions that are wholly free: bytes of memory that went. */
-size_t bm_system_trim(size_t keep_bytes);
+/* A trim begins, and ends by giving back the pages of kept huge blocks and of free chunks except
+ * `keep_bytes`, and when that is 0 the address space of regions that are wholly free. Bytes that the
+ * system held of what went since begin, whoever gave it back; begin's result is for end. */
+size_t bm_system_begin_trim(void);
+size_t bm_system_end_trim(size_t begin, size_t keep_bytes);
 
 /* Sets how many bytes may be held (core/region.h), SIZE_MAX: any number; the limit before. */
 size_t bm_system_set_limit(size_t bytes);

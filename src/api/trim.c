@@ -26,9 +26,10 @@ static void trim_arena(struct bm_arena *arena, void *context)
 bool bm_trim(size_t keep_bytes)
 {
     size_t purged = 0;
+    size_t begin = bm_system_begin_trim();
     if (bm_thread.arena != NULL)
         trim_own(bm_thread.arena);
     bm_arenas_visit(NULL, trim_arena, &purged);
-    purged += bm_system_trim(keep_bytes);
+    purged += bm_system_end_trim(begin, keep_bytes);
     return purged > 0;
 }

@@ -112,9 +112,9 @@ size_t bm_arena_trim(struct bm_arena *arena)
     struct bm_purge purge = {.leaves = SIZE_MAX, .is_exact = true};
     bm_remote_sweep(arena);
     bm_remote_recycle_listed(arena);
-    bm_arena_shed(arena);
     bm_arena_purge(arena, &purge, 0);
     purge_slabs(arena, &purge);
+    bm_arena_shed(arena); /* last: it purges too, and does not count */
     return purge.bytes + bm_page_block_purge(arena, BM_KEPT_USED);
 }
 

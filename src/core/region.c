@@ -259,10 +259,9 @@ bool bm_regions_claim(struct bm_regions *regions, void *address, size_t chunks)
     return true;
 }
 
-/* Purges the dirty chunks in [first, end), from the end down, as runs. *resident, if asked for,
- * grows by what the system held of them. */
+/* Purges the dirty chunks in [first, end), from the end down, as runs. */
 static void purge_free_run(struct bm_regions *regions, struct bm_region *region, unsigned first,
-                           unsigned end, size_t keep, size_t *resident)
+                           unsigned end, size_t keep)
 {
     struct bm_backend *backend = regions->backend;
     while (first < end && regions->dirty_chunks > keep) {
@@ -276,33 +275,44 @@ static void purge_free_run(struct bm_regions *regions, struct bm_region *region,
             continue;
         }
         char *start = chunk_address(region, end);
-        size_t held = resident == NULL ? 0 : bm_backend_resident(backend, start, bytes);
+        size_t resident = regions->counters == 0 ? 0 : bm_backend_resident(backend, start, bytes);
         if (!backend->purge(backend, start, bytes))
             return;
         for (unsigned chunk = end; chunk < stop; chunk++)
             set_dirty(region, chunk, false);
         regions->dirty_chunks -= stop - end;
-        if (resident != NULL)
-            *resident += held;
+        regions->counted_bytes += resident;
     }
 }
 
-static void purge_down_to(struct bm_regions *regions, size_t keep, size_t *resident)
+static void purge_down_to(struct bm_regions *regions, size_t keep)
 {
     for (unsigned index = regions->count; index-- > 0 && regions->dirty_chunks > keep;) {
         struct bm_region *region = &regions->region[index];
         unsigned first = 0;
         unsigned chunks = 0;
         while (bm_buddy_tree_next_free(&region->tree, first + chunks, &first, &chunks))
-            purge_free_run(regions, region, first, first + chunks, keep, resident);
+            purge_free_run(regions, region, first, first + chunks, keep);
     }
+}
+
+size_t bm_regions_begin_count(struct bm_regions *regions)
+{
+    regions->counters++;
+    return regions->counted_bytes;
+}
+
+size_t bm_regions_end_count(struct bm_regions *regions, size_t begin)
+{
+    regions->counters--;
+    return regions->counted_bytes - begin;
 }
 
 size_t bm_regions_purge(struct bm_regions *regions, size_t keep)
 {
-    size_t resident = 0;
-    purge_down_to(regions, keep, &resident);
-    return resident;
+    size_t begin = bm_regions_begin_count(regions);
+    purge_down_to(regions, keep);
+    return bm_regions_end_count(regions, begin);
 }
 
 /* ---- limit ---- */
@@ -315,7 +325,7 @@ bool bm_regions_has_room(struct bm_regions *regions, size_t bytes)
         return true;
     if (held > limit || bytes > limit - held)
         return false;
-    purge_down_to(regions, (limit - held - bytes) / BM_CHUNK_BYTES, NULL);
+    purge_down_to(regions, (limit - held - bytes) / BM_CHUNK_BYTES);
     return true;
 }
 
@@ -328,7 +338,7 @@ void bm_regions_set_limit(struct bm_regions *regions, size_t bytes)
 {
     atomic_store_explicit(&regions->limit_bytes, bytes, memory_order_relaxed);
     if (!bm_regions_has_room(regions, 0))
-        purge_down_to(regions, 0, NULL);
+        purge_down_to(regions, 0);
 }
 
 /* ---- decay ---- */
@@ -349,7 +359,7 @@ uint64_t bm_regions_decay(struct bm_regions *regions, uint64_t now_ms)
         begin_interval(regions, last_end_ms, now_ms);
     size_t step = bm_decay_take_step(decay, regions->dirty_chunks, DECAY_STEP_CHUNKS, now_ms);
     if (step != 0)
-        purge_down_to(regions, regions->dirty_chunks - step, NULL);
+        purge_down_to(regions, regions->dirty_chunks - step);
     return bm_decay_due_ms(decay, regions->dirty_chunks);
 }
 
@@ -381,7 +391,7 @@ void bm_regions_adopt(struct bm_regions *regions, void *address, size_t chunks, 
         base += part * BM_CHUNK_BYTES;
         chunks -= part;
     }
-    purge_down_to(regions, dirty_bound(regions), NULL);
+    purge_down_to(regions, dirty_bound(regions));
 }
 
 /* The first chunk from which on all are free; the region's size when the last one is in use. */
@@ -444,7 +454,7 @@ static void keep_within_limit(struct bm_regions *regions)
     size_t bound = DIRTY_CHUNKS_MIN + regions->used_chunks / DIRTY_CHUNKS_SHARE_LIMITED;
     if (regions->dirty_chunks <= bound)
         return;
-    purge_down_to(regions, bound / 2, NULL);
+    purge_down_to(regions, bound / 2);
     (void)bm_regions_give_back(regions);
 }
 
@@ -462,5 +472,5 @@ void bm_regions_release(struct bm_regions *regions, void *address, size_t chunks
     if (is_limited(regions))
         keep_within_limit(regions);
     else
-        purge_down_to(regions, dirty_bound(regions), NULL);
+        purge_down_to(regions, dirty_bound(regions));
 }

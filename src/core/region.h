@@ -54,8 +54,10 @@ struct bm_regions {
     _Atomic size_t held_bytes;  /* of trees and huge blocks, see below; changed without the lock */
     int purge_delay_ms;         /* decay.h; constant once chunks are in use */
     struct bm_decay decay;      /* of dirty_chunks */
-    size_t most_used_chunks;    /* at any moment of this interval */
-    size_t most_used_before;    /* of the one before */
+    unsigned counters;          /* that have begun to count, and not ended */
+    size_t counted_bytes;
+    size_t most_used_chunks; /* at any moment of this interval */
+    size_t most_used_before; /* of the one before */
     struct bm_region region[BM_REGIONS_MAX];
     struct bm_chunk_map map;
 };
@@ -99,6 +101,11 @@ void bm_regions_release(struct bm_regions *regions, void *address, size_t chunks
 /* Takes over a reservation that its user no longer needs and the backend would not take back: its
  * chunks are free, and dirty if all of it is committed; else none of it ever was. */
 void bm_regions_adopt(struct bm_regions *regions, void *address, size_t chunks, bool is_committed);
+
+/* Between these two, what is purged for whatever reason is counted by what the system held of it,
+ * which costs a call for each run: end gives the bytes, of what begin gave. */
+size_t bm_regions_begin_count(struct bm_regions *regions);
+size_t bm_regions_end_count(struct bm_regions *regions, size_t begin);
 
 /* Purges free chunks until at most `keep` dirty ones are left: bytes that the system held of those
  * that went. */
