@@ -11,7 +11,7 @@
  *
  * Every measured call goes through measured_malloc or its like, so that a profile shows the
  * inclusive cost of each call whatever the allocator's symbols are called (bench/callgrind.py).
- * The same work is done once before, unmeasured: what remains is the steady state.
+ * The same work is done before, unmeasured: what remains is the steady state.
  */
 #include "support.h"
 
@@ -120,6 +120,7 @@ int main(int argc, char **argv)
         run_pairs(size, count, measured_malloc, measured_free);
     } else if (strcmp(argv[1], "phases") == 0) {
         run_phases(size, count, malloc, free);
+        run_phases(size, count, malloc, free); /* what comes with every so many slow calls */
         run_phases(size, count, measured_malloc, measured_free);
     } else if (strcmp(argv[1], "malloc") == 0) {
         run_phases(size, count, malloc, free);
