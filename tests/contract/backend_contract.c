@@ -6,6 +6,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -333,6 +334,19 @@ Test(contract, keeps_errno)
     cr_assert_eq(after_purge, 4711);
     cr_assert_eq(after_advice, 4711);
     cr_assert_eq(after_release, 4711);
+}
+
+Test(contract, knows_the_systems_huge_pages)
+{
+    char setting[64] = "";
+    FILE *file = fopen("/sys/kernel/mm/transparent_hugepage/enabled", "r");
+    if (file != NULL) {
+        (void)fgets(setting, sizeof setting, file);
+        (void)fclose(file);
+    }
+    bool is_always = strstr(setting, "[always]") != NULL;
+    if (strcmp(contract_backend()->name, "fake") != 0)
+        cr_assert_eq(contract_backend()->has_huge_pages, is_always, "%s", setting);
 }
 
 Test(contract, huge_page_advice_changes_no_contents)

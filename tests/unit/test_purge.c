@@ -186,14 +186,15 @@ TEST_WITHIN(purge, refused_purges_are_nothing_to_wait_for)
     release_rest(blocks, COUNT);
 }
 
-/* Pages of trees other than the first, free ones or within slabs, that only a trim may purge. */
-static size_t dirty_pages_elsewhere(void)
+/* Leaves of trees other than the first that may be resident; those that are free, or all. */
+static size_t leaves_elsewhere(bool is_free)
 {
-    size_t dirty = 0;
+    size_t leaves = 0;
     for (unsigned bucket = 0; bucket < BM_BUCKETS; bucket++)
         for (struct bm_tree *tree = arena->buckets[bucket]; tree != NULL; tree = tree->next)
-            dirty += bm_arena_is_home(arena, tree) ? 0 : tree->dirty_leaves;
-    return dirty;
+            if (!bm_arena_is_home(arena, tree))
+                leaves += is_free ? tree->dirty_leaves : tree->held_leaves;
+    return leaves;
 }
 
 /* With huge pages, by time only free blocks as large as those go, and what lies in the first
@@ -206,10 +207,10 @@ TEST_WITHIN(purge, huge_pages_are_not_split_by_time)
     leave_holes(blocks, COUNT);
     char *kept = allocate(200 * KIB);
     release(kept);
-    size_t before = dirty_pages_elsewhere();
+    size_t before = leaves_elsewhere(true);
     expect_at(before > 2000, "%zu", before);
     (void)decay_for(4 * INTERVAL_MS);
-    size_t elsewhere = dirty_pages_elsewhere();
+    size_t elsewhere = leaves_elsewhere(true);
     expect_at(elsewhere > 500 && elsewhere < before, "%zu of %zu", elsewhere, before);
     expect_at(arena->dirty_leaves == elsewhere, "%zu in the first tree",
               arena->dirty_leaves - elsewhere);
@@ -339,22 +340,13 @@ TEST_WITHIN(purge, slabs_keep_to_the_limit)
     release_survivors(blocks, 1008, 100);
 }
 
-static size_t held_elsewhere(void)
-{
-    size_t held = 0;
-    for (unsigned bucket = 0; bucket < BM_BUCKETS; bucket++)
-        for (struct bm_tree *tree = arena->buckets[bucket]; tree != NULL; tree = tree->next)
-            held += bm_arena_is_home(arena, tree) ? 0 : tree->held_leaves;
-    return held;
-}
-
 TEST_WITHIN(purge, huge_pages_under_slabs_are_not_split_by_time)
 {
     heap.source.huge_page_order = 9;
     void **blocks = leave_survivors(1008, 100);
-    size_t held = held_elsewhere();
+    size_t held = leaves_elsewhere(false);
     (void)decay_for(6 * INTERVAL_MS);
-    expect(held > 1000 && held_elsewhere() == held);
+    expect(held > 1000 && leaves_elsewhere(false) == held);
     release_survivors(blocks, 1008, 100);
 }
 
