@@ -10,7 +10,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 enum { live_bytes = 40 * 1024 * 1024, allowed_kib = 64 * 1024, round_count = 40 };
 
@@ -45,6 +44,19 @@ static size_t size_of_round(unsigned round)
     return bases[round % 8] + bases[round % 8] / 16 * (round / 8 % 8);
 }
 
+/* Of this program; what getrusage(2) tells begins with that of whoever started it. */
+static long peak_kib(void)
+{
+    char line[256];
+    long peak = 0;
+    FILE *status = fopen("/proc/self/status", "r");
+    check(status != NULL);
+    while (fgets(line, sizeof line, status) != NULL)
+        (void)sscanf(line, "VmHWM: %ld", &peak);
+    check(fclose(status) == 0 && peak > 0);
+    return peak;
+}
+
 int main(void)
 {
     for (unsigned round = 0; round < round_count; round++) {
@@ -57,8 +69,6 @@ int main(void)
         check(pthread_create(&thread, NULL, run_round, &size) == 0);
         check(pthread_join(thread, NULL) == 0);
     }
-    struct rusage usage;
-    check(getrusage(RUSAGE_SELF, &usage) == 0);
-    check(usage.ru_maxrss < allowed_kib);
+    check(peak_kib() < allowed_kib);
     return 0;
 }
