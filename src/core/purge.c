@@ -140,14 +140,16 @@ size_t bm_arena_purgeable_bytes(struct bm_arena *arena)
     return leaves * BM_LEAF_BYTES;
 }
 
-/* Once in an interval. */
-static void look_around(struct bm_arena *arena, uint64_t now_ms)
+/* Once in an interval. A sweep goes through all that is pending: not unless it finds something. */
+static void look_around(struct bm_arena *arena, uint64_t now_ms, size_t *purged_leaves)
 {
-    bm_remote_sweep(arena);
-    bm_arena_shed(arena);
+    if (atomic_load_explicit(&arena->completed, memory_order_relaxed) != 0) {
+        bm_remote_sweep(arena);
+        bm_arena_shed(arena);
+    }
     if (arena->source->purge_delay_ms == BM_PURGE_NEVER)
         return;
-    (void)bm_page_block_purge(arena, BM_KEPT_IDLE);
+    *purged_leaves += bm_page_block_purge(arena, BM_KEPT_IDLE) / BM_LEAF_BYTES;
     if (is_under_way(&arena->round) || now_ms < arena->round.next_begin_ms)
         return;
     begin_round(arena);
@@ -187,7 +189,7 @@ uint64_t bm_arena_decay(struct bm_arena *arena, uint64_t now_ms, size_t *purged_
     struct bm_decay *decay = &arena->decay;
     int delay_ms = arena->source->purge_delay_ms;
     if (bm_decay_begin_interval(decay, arena->dirty_leaves, now_ms, delay_ms))
-        look_around(arena, now_ms);
+        look_around(arena, now_ms, purged_leaves);
     size_t step = bm_decay_take_step(decay, arena->dirty_leaves, STEP_LEAVES, now_ms);
     struct bm_purge of_trees = {.leaves = step};
     struct bm_purge of_slabs = {.leaves = STEP_LEAVES};
