@@ -93,7 +93,7 @@ void bm_arena_shed(struct bm_arena *arena)
             empty_own_chunk(arena, own);
         arena->source->release(arena->source, &tree->chunk);
     }
-    if (bm_unlikely(arena->source->purge_delay_ms == BM_PURGE_AT_ONCE))
+    if (bm_unlikely(arena->source->purge_delay_ms == BM_PURGE_AT_ONCE) && arena->dirty_leaves != 0)
         bm_arena_purge(arena, &(struct bm_purge){.leaves = SIZE_MAX}, 0);
 }
 
