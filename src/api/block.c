@@ -23,6 +23,14 @@ struct place {
 
 /* ---- allocate ---- */
 
+/* After a slow path that allocates, with no lock held. */
+static void tick(void)
+{
+    bm_thread_tick();
+    if (bm_unlikely(bm_peek(bm_housekeeper.wants_thread)))
+        bm_housekeeping_start();
+}
+
 static void *allocate_small(unsigned size_class)
 {
     struct bm_arena *arena = bm_thread_enter();
@@ -32,9 +40,7 @@ static void *allocate_small(unsigned size_class)
     if (!bm_arena_take(&arena->cursors[size_class], &block))
         block = bm_arena_refill(arena, size_class);
     bm_thread_leave(arena);
-    bm_thread_tick();
-    if (bm_unlikely(bm_peek(bm_housekeeper.wants_thread)))
-        bm_housekeeping_start();
+    tick();
     return block;
 }
 
@@ -45,6 +51,7 @@ static void *allocate_pages(size_t bytes, size_t alignment, bool *is_zero)
         return NULL;
     void *block = bm_page_block_allocate(arena, bytes, alignment, is_zero);
     bm_thread_leave(arena);
+    tick();
     return block;
 }
 
@@ -58,6 +65,7 @@ static void *allocate_huge(size_t bytes, size_t alignment, bool *is_zero)
     if (alignment <= BM_LEAF_BYTES)
         kept = bm_huge_take_kept(&arena->kept_huge, bytes, is_zero);
     bm_thread_leave(arena);
+    tick();
     return kept != NULL ? kept->user : bm_system_allocate_huge(bytes, alignment, is_zero);
 }
 
@@ -105,7 +113,7 @@ void *bm_block_allocate_aligned(size_t alignment, size_t bytes, bool *is_zero)
     if (bm_likely(block != NULL))
         return block;
     /* No memory: what lies free elsewhere may be what is missing. */
-    (void)bm_trim(0);
+    bm_trim_for_more();
     *is_zero = false;
     return allocate_aligned(alignment, bytes, is_zero);
 }
@@ -241,13 +249,12 @@ static bool free_without_lookup(struct bm_chunk *chunk, void *block)
     return true;
 }
 
-void bm_block_free(void *block)
+static void free_block(void *block)
 {
     struct place place;
     struct bm_chunk *chunk = bm_chunk_of(block);
     if (bm_unlikely(!bm_system_has(chunk)))
         report_misuse(block, "free");
-    bm_thread_tick();
     if (free_without_lookup(chunk, block))
         return;
     if (bm_unlikely(!find_in(chunk, block, &place)))
@@ -260,6 +267,13 @@ void bm_block_free(void *block)
         bm_arena_free_slow(bm_thread.arena, place.tree, place.slab, place.slot);
     else
         free_remote(place.tree, block);
+}
+
+/* The tick comes last, for what was just freed may be what the housekeeper waits for. */
+void bm_block_free(void *block)
+{
+    free_block(block);
+    bm_thread_tick();
 }
 
 /* ---- resize ---- */

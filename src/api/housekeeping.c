@@ -17,6 +17,7 @@ struct bm_housekeeper bm_housekeeper;
 static _Atomic uint64_t arenas_due_ms;
 static atomic_bool is_at_arenas; /* one thread at a time goes through them */
 static atomic_bool has_thread;
+static atomic_bool is_asleep;
 static sem_t wake_up; /* posted by whoever turns is_asleep off */
 
 /* Does what is due. When there will be more to do; UINT64_MAX: not before somebody frees. */
@@ -60,13 +61,17 @@ static void nap(uint64_t ms)
 /* Looks once more after it has said that it sleeps: what came before that, nobody woke it for. */
 static uint64_t sleep_until_woken(void)
 {
+    atomic_store(&is_asleep, true);
     atomic_store(&bm_housekeeper.wants_ticks, true);
     uint64_t due = do_all();
-    if (due != UINT64_MAX && atomic_exchange(&bm_housekeeper.wants_ticks, false))
-        return due;
-    while (sem_wait(&wake_up) != 0 && errno == EINTR)
-        continue;
-    return bm_clock_ms() + bm_decay_interval_ms(bm_options.purge_delay_ms);
+    if (due == UINT64_MAX || !atomic_exchange(&is_asleep, false)) {
+        while (sem_wait(&wake_up) != 0 && errno == EINTR)
+            continue;
+        /* Until a round may begin. */
+        due = bm_clock_ms() + 2 * bm_decay_interval_ms(bm_options.purge_delay_ms);
+    }
+    atomic_store(&bm_housekeeper.wants_ticks, false);
+    return due;
 }
 
 static void *run(void *unused)
@@ -95,6 +100,7 @@ static bool create_thread(void)
     if (pthread_attr_init(&attributes) != 0)
         return false;
     (void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    (void)pthread_attr_setinheritsched(&attributes, PTHREAD_EXPLICIT_SCHED);
     (void)pthread_attr_setstacksize(&attributes, STACK_BYTES);
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -110,7 +116,10 @@ void bm_housekeeping_start(void)
     if (!atomic_exchange(&bm_housekeeper.wants_thread, false))
         return;
     int saved_errno = errno;
-    atomic_store(&has_thread, sem_init(&wake_up, 0, 0) == 0 && create_thread());
+    /* First: a tick that does the work itself would not know that the thread sleeps. */
+    atomic_store(&has_thread, true);
+    if (sem_init(&wake_up, 0, 0) != 0 || !create_thread())
+        atomic_store(&has_thread, false);
     errno = saved_errno;
 }
 
@@ -118,6 +127,7 @@ void bm_housekeeping_recover(void)
 {
     atomic_store(&is_at_arenas, false);
     atomic_store(&has_thread, false);
+    atomic_store(&is_asleep, false);
     atomic_store(&bm_housekeeper.wants_ticks, false);
     atomic_store(&bm_housekeeper.wants_thread, bm_options.background_purge);
 }
@@ -127,8 +137,8 @@ void bm_housekeeping_recover(void)
 void bm_housekeeping_tick(void)
 {
     if (bm_unlikely(atomic_load_explicit(&has_thread, memory_order_relaxed))) {
-        if (atomic_load_explicit(&bm_housekeeper.wants_ticks, memory_order_relaxed) &&
-            atomic_exchange(&bm_housekeeper.wants_ticks, false))
+        if (atomic_load_explicit(&is_asleep, memory_order_relaxed) &&
+            atomic_exchange(&is_asleep, false))
             (void)sem_post(&wake_up);
         return;
     }

@@ -15,7 +15,7 @@
 
 struct bm_housekeeper {
     atomic_bool wants_thread; /* there should be one, and is none */
-    atomic_bool wants_ticks;  /* from every slow path: more is due soon, or the thread sleeps */
+    atomic_bool wants_ticks;  /* from every slow path: more is due soon, or the thread is asleep */
 };
 
 extern struct bm_housekeeper bm_housekeeper;

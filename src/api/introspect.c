@@ -209,9 +209,11 @@ BM_PUBLIC int buddymalloc_malloc_trim(size_t pad)
 {
     int saved_errno = errno;
     struct heap_stats stats;
-    count_heap(&stats);
-    if (pad != 0 && purgeable_bytes(&stats) <= pad)
-        return 0;
+    if (pad != 0) {
+        count_heap(&stats);
+        if (purgeable_bytes(&stats) <= pad)
+            return 0;
+    }
     bool went_back = bm_trim(pad);
     errno = saved_errno;
     return went_back;

@@ -122,7 +122,6 @@ struct bm_chunk_source *bm_system_source(void)
 
 static void init(void)
 {
-    enum { HUGE_PAGE_ORDER = 21 - BM_LEAF_SHIFT }; /* 2 MiB */
     struct bm_backend *backend = bm_backend_default();
     bm_mutex_init(&lock);
     bm_regions_init(&regions, backend);
@@ -130,9 +129,11 @@ static void init(void)
     source.page_bytes = backend->page_bytes;
     bm_process_start();
     source.purge_delay_ms = regions.purge_delay_ms = bm_options.purge_delay_ms;
-    if (backend->has_huge_pages || bm_options.huge_pages)
-        source.huge_page_order = HUGE_PAGE_ORDER;
+    source.has_huge_pages = backend->has_huge_pages;
+    source.asks_for_huge_pages = bm_options.huge_pages;
     bm_regions_set_limit(&regions, bm_options.limit_bytes);
+    atomic_store_explicit(&source.is_limited, bm_options.limit_bytes != SIZE_MAX,
+                          memory_order_relaxed);
     atomic_store_explicit(&is_ready, true, memory_order_release);
 }
 
@@ -285,6 +286,7 @@ size_t bm_system_set_limit(size_t bytes)
     bm_system_lock();
     size_t before = atomic_load_explicit(&regions.limit_bytes, memory_order_relaxed);
     bm_regions_set_limit(&regions, bytes);
+    atomic_store_explicit(&source.is_limited, bytes != SIZE_MAX, memory_order_relaxed);
     bm_system_unlock();
     return before;
 }
@@ -296,7 +298,7 @@ size_t bm_system_held_bytes(void)
 
 bool bm_system_is_limited(void)
 {
-    return atomic_load_explicit(&regions.limit_bytes, memory_order_relaxed) != SIZE_MAX;
+    return atomic_load_explicit(&source.is_limited, memory_order_relaxed);
 }
 
 /* ---- figures ---- */

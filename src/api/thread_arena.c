@@ -93,9 +93,13 @@ void bm_thread_leave(struct bm_arena *arena)
 void bm_thread_tick(void)
 {
     enum { calls_between = 16 };
-    if (++bm_thread.slow_calls % calls_between == 0 ||
-        bm_unlikely(bm_peek(bm_housekeeper.wants_ticks)))
-        bm_housekeeping_tick();
+    bool is_time = ++bm_thread.slow_calls % calls_between == 0 ||
+                   bm_unlikely(bm_peek(bm_housekeeper.wants_ticks));
+    if (bm_likely(!is_time) || bm_thread.is_in_tick)
+        return;
+    bm_thread.is_in_tick = true;
+    bm_housekeeping_tick();
+    bm_thread.is_in_tick = false;
 }
 
 void bm_thread_update_fast(void)

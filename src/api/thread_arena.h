@@ -25,6 +25,7 @@ struct bm_thread {
     enum bm_thread_state state;
     unsigned destructor_rounds;
     unsigned slow_calls; /* see bm_thread_tick */
+    bool is_in_tick;     /* whatever the clock calls may allocate */
 };
 
 extern __thread struct bm_thread bm_thread __attribute__((tls_model("initial-exec")));

@@ -33,3 +33,14 @@ bool bm_trim(size_t keep_bytes)
     purged += bm_system_end_trim(begin, keep_bytes);
     return purged > 0;
 }
+
+void bm_trim_for_more(void)
+{
+    struct bm_arena *arena = bm_thread.arena;
+    (void)bm_trim(0);
+    if (arena == NULL)
+        return;
+    bm_mutex_lock(&arena->gate);
+    bm_arena_list_all(arena);
+    bm_mutex_unlock(&arena->gate);
+}

@@ -9,4 +9,7 @@
  * of regions that are wholly free. Whether anything went back. Holds no lock on entry. */
 bool bm_trim(size_t keep_bytes);
 
+/* The same for a thread that got no memory: and its arena uses the last slot of each slab. */
+void bm_trim_for_more(void);
+
 #endif

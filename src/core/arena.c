@@ -56,9 +56,16 @@ void bm_arena_count_leaves(struct bm_arena *arena, struct bm_tree *tree)
     tree->counted_held = tree->held_leaves;
 }
 
+/* Leaves that lie dirty in the arena are held already: if there is no room, as many go back. */
 static bool has_room(struct bm_arena *arena, unsigned leaves)
 {
-    return arena->source->has_room(arena->source, (size_t)leaves * BM_LEAF_BYTES);
+    struct bm_chunk_source *source = arena->source;
+    struct bm_purge purge = {.leaves = leaves};
+    size_t bytes = (size_t)leaves * BM_LEAF_BYTES;
+    if (bm_likely(source->has_room(source, bytes)))
+        return true;
+    bm_arena_purge(arena, &purge, true);
+    return source->has_room(source, bytes);
 }
 
 void bm_arena_file_tree(struct bm_arena *arena, struct bm_tree *tree)
@@ -94,7 +101,7 @@ void bm_arena_shed(struct bm_arena *arena)
         arena->source->release(arena->source, &tree->chunk);
     }
     if (bm_unlikely(arena->source->purge_delay_ms == BM_PURGE_AT_ONCE) && arena->dirty_leaves != 0)
-        bm_arena_purge(arena, &(struct bm_purge){.leaves = SIZE_MAX}, 0);
+        bm_arena_purge(arena, &(struct bm_purge){.leaves = SIZE_MAX}, true);
 }
 
 /* Long free ranges are kept for those that need them, and full trees fill up while sparse ones
@@ -125,6 +132,8 @@ static struct bm_tree *find_or_add_tree(struct bm_arena *arena, unsigned order)
     if (is_zero)
         bm_arena_purge_before_growth(arena);
     tree = bm_tree_init(chunk, is_zero, arena, 0);
+    tree->has_huge_pages = arena->source->has_huge_pages ||
+                           (is_dense && arena->source->asks_for_huge_pages);
     arena->trees++;
     enter_bucket(arena, tree, BM_BUCKET_EMPTY);
     arena->source->publish(arena->source, &tree->chunk);
@@ -179,6 +188,7 @@ static void list_slab(struct bm_arena *arena, struct bm_slab *slab)
     struct bm_slab **head = &arena->listed[slab->size_class];
     slab->state = BM_SLAB_LISTED;
     slab->idle_rounds = 0;
+    arena->round.has_found = true;
     slab->previous = NULL;
     slab->next = *head;
     if (slab->next != NULL)
@@ -243,6 +253,25 @@ void bm_arena_settle(struct bm_arena *arena, struct bm_tree *tree, struct bm_sla
     } else {
         slab->credit = (int32_t)(quota - free);
     }
+}
+
+static void list_if_free(struct bm_arena *arena, struct bm_slab *slab)
+{
+    if (slab->state != BM_SLAB_UNLISTED || slab->size_class == BM_PAGE_CLASS)
+        return;
+    unsigned free = bm_slab_count_free(slab);
+    if (free == 0)
+        return;
+    list_slab(arena, slab);
+    slab->credit = (int32_t)(bm_slab_slots(slab) - free);
+}
+
+void bm_arena_list_all(struct bm_arena *arena)
+{
+    for (unsigned bucket = 0; bucket < BM_BUCKETS; bucket++)
+        for (struct bm_tree *tree = arena->buckets[bucket]; tree != NULL; tree = tree->next)
+            for (unsigned number = 1; number < tree->slabs_made; number++)
+                list_if_free(arena, &tree->slabs[number]);
 }
 
 /* ---- cursors ---- */
@@ -318,7 +347,7 @@ static bool replace_slab(struct bm_arena *arena, struct bm_cursor *cursor, unsig
     struct bm_slab *slab = next_listed(arena, size_class);
     if (slab == NULL)
         slab = bm_arena_make_slab(arena, size_class);
-    else if (!slab->is_purged || has_room(arena, slab->leaves))
+    else if (!slab->is_purged || has_room(arena, bm_tree_clean_leaves(bm_tree_of(slab), slab)))
         take_listed(arena, slab);
     else
         slab = NULL;

@@ -70,7 +70,7 @@ struct bm_round {
     struct bm_tree *next; /* NULL: at the end of a bucket */
     unsigned bucket;      /* BM_BUCKETS: no round is under way */
     uint64_t next_begin_ms;
-    bool has_found; /* this one: slabs to look at again */
+    bool has_found; /* slabs to look at in the next one */
 };
 
 /* What the listed slabs of a class had in sum when somebody last looked: see utilization.h. Anybody
@@ -92,6 +92,7 @@ struct bm_arena {
     size_t trees;                              /* gate */
     size_t dirty_leaves;                       /* free ones of all trees; gate */
     struct bm_decay decay;                     /* of dirty_leaves; gate */
+    size_t stuck_leaves;                       /* that could not be purged when it was tried; gate */
     struct bm_round round;                     /* through the slabs; gate */
     struct bm_chunk_source *source;            /* constant after init */
     struct bm_mutex gate;
@@ -176,6 +177,9 @@ void bm_arena_settle(struct bm_arena *arena, struct bm_tree *tree, struct bm_sla
 
 /* Recycles a slab that has no live slot and is not current. Gate. */
 void bm_arena_recycle(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab *slab);
+
+/* Lists every slab that has a free slot, however few: for an owner that gets no more memory. Gate. */
+void bm_arena_list_all(struct bm_arena *arena);
 
 /* Gives every empty tree back to the source, and if nothing may lie dirty, all free pages. Gate; no
  * pointer into a tree survives it. */

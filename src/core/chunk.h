@@ -98,11 +98,11 @@ struct bm_chunk_source {
      * and are not any more. */
     bool (*has_room)(struct bm_chunk_source *source, size_t bytes);
     void (*hold)(struct bm_chunk_source *source, ptrdiff_t bytes);
-    size_t page_bytes;  /* purge's granularity */
+    _Atomic bool is_limited; /* how much may be held: then nothing is kept for one thread alone */
+    size_t page_bytes;       /* purge's granularity */
     int purge_delay_ms; /* decay.h */
-    /* Free blocks below this order are not purged by time, for that would split a huge page; in an
-     * arena's first tree they are. */
-    unsigned huge_page_order;
+    bool has_huge_pages;     /* the system's own accord, under all but chunks with small pages */
+    bool asks_for_huge_pages; /* under chunks that want them */
 };
 
 #endif

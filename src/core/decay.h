@@ -4,7 +4,7 @@
  * It asks for need, not for age (docs/decisions/0011). The fewest that lay free at any moment of
  * an interval, half the purge delay long, are those that nobody had a use for in it; as many go in
  * the next interval, a few at a time. So what goes up and down keeps what it is going to use, and
- * what stays down has given back all within the purge delay.
+ * what stays down has given back all within the purge delay, as far as the steps are enough for it.
  *
  * It counts in any unit: free chunks of the regions, free leaves of an arena's trees. It knows
  * neither, and takes no lock.

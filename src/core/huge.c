@@ -243,7 +243,7 @@ static struct bm_huge *grow_within_limit(struct bm_huge_heap *heap, struct bm_hu
 {
     size_t hold = bytes_to_hold(heap, bytes);
     size_t more = hold > huge->held_bytes ? hold - huge->held_bytes : 0;
-    if (!bm_regions_has_room(heap->regions, more))
+    if (more != 0 && !bm_regions_has_room(heap->regions, more))
         return NULL;
     struct bm_huge *grown = bytes > bm_huge_capacity(huge) ? grow(heap, huge, bytes) : huge;
     if (grown == NULL)

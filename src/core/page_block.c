@@ -43,11 +43,17 @@ static void install(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab
     atomic_store_explicit(bm_arena_own_chunk(arena, tree), tree, memory_order_relaxed);
 }
 
+static bool may_keep(const struct bm_arena *arena, unsigned leaves)
+{
+    struct bm_chunk_source *source = arena->source;
+    return leaves <= KEPT_LEAVES_MAX && source->purge_delay_ms != BM_PURGE_AT_ONCE &&
+           !atomic_load_explicit(&source->is_limited, memory_order_relaxed);
+}
+
 bool bm_page_block_keep(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab *slab)
 {
     struct bm_kept *kept = bm_page_block_kept(arena, slab->leaves);
-    if (slab->leaves > KEPT_LEAVES_MAX || arena->source->purge_delay_ms == BM_PURGE_AT_ONCE ||
-        (kept->slab != NULL && slot_is_free(kept->slab)))
+    if (!may_keep(arena, slab->leaves) || (kept->slab != NULL && slot_is_free(kept->slab)))
         return false;
     install(arena, tree, slab);
     return true;
@@ -79,10 +85,9 @@ static bool purge_pages(struct bm_chunk_source *source, struct bm_kept *kept, si
 }
 
 /* Whether its pages may go by time: not where they may be a part of a huge one. */
-static bool may_age(const struct bm_arena *arena, struct bm_kept *kept)
+static bool may_age(struct bm_kept *kept)
 {
-    return kept->slab != NULL && is_unused(kept->slab) &&
-           (arena->source->huge_page_order == 0 || bm_arena_is_home(arena, bm_tree_of(kept->slab)));
+    return kept->slab != NULL && is_unused(kept->slab) && !bm_tree_of(kept->slab)->has_huge_pages;
 }
 
 /* Purges a kept block if it is still unused. One that others freed needs no claim: until that is
@@ -113,7 +118,7 @@ size_t bm_page_block_purge(struct bm_arena *arena, enum bm_kept_age age)
     for (unsigned index = 0; index < BM_KEPT_PAGE_BLOCKS; index++) {
         struct bm_kept *kept = &arena->kept[index];
         bool is_asked_for = age == BM_KEPT_USED && kept->slab != NULL && is_unused(kept->slab);
-        if (!is_asked_for && !may_age(arena, kept))
+        if (!is_asked_for && !may_age(kept))
             continue;
         uint32_t so_far = atomic_load_explicit(&kept->age, memory_order_relaxed);
         if (so_far < (uint32_t)age)
@@ -128,7 +133,7 @@ bool bm_page_block_ages(struct bm_arena *arena)
 {
     for (unsigned index = 0; index < BM_KEPT_PAGE_BLOCKS; index++) {
         struct bm_kept *kept = &arena->kept[index];
-        if (may_age(arena, kept) &&
+        if (may_age(kept) &&
             atomic_load_explicit(&kept->age, memory_order_relaxed) != BM_KEPT_PURGED)
             return true;
     }
@@ -153,8 +158,7 @@ void *bm_page_block_allocate(struct bm_arena *arena, size_t bytes, size_t alignm
     bm_remote_merge(arena);
     struct bm_slab *slab = bm_arena_make_page_block(arena, leaves, order, is_zero);
     struct bm_tree *tree = slab == NULL ? NULL : bm_tree_of(slab);
-    if (slab != NULL && leaves <= KEPT_LEAVES_MAX &&
-        arena->source->purge_delay_ms != BM_PURGE_AT_ONCE)
+    if (slab != NULL && may_keep(arena, leaves))
         install(arena, tree, slab);
     bm_arena_shed(arena);
     bm_mutex_unlock(&arena->gate);
@@ -175,8 +179,10 @@ bool bm_page_block_resize(struct bm_arena *arena, struct bm_tree *tree, struct b
         drop(arena, kept);
     struct bm_chunk_source *source = arena->source;
     size_t more = leaves > slab->leaves ? (size_t)(leaves - slab->leaves) * BM_LEAF_BYTES : 0;
-    bool done = source->has_room(source, more) && bm_tree_resize_page_block(tree, slab, leaves);
+    bool has_room = more == 0 || source->has_room(source, more);
+    bool done = has_room && bm_tree_resize_page_block(tree, slab, leaves);
     bm_arena_file_tree(arena, tree);
+    bm_arena_shed(arena);
     bm_mutex_unlock(&arena->gate);
     return done;
 }

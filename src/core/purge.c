@@ -10,15 +10,16 @@ enum {
     IDLE_ROUNDS = 1,     /* that a slab must have been listed in before it is purged */
     GROWTH_DIRTY_LEAVES = BM_TREE_LEAVES / 2,
     GROWTH_STEP_SLABS = 1024,
+    HUGE_PAGE_ORDER = 21 - BM_LEAF_SHIFT, /* 2 MiB */
 };
 
 /* Trees with the largest free blocks first; an empty one is not the arena's for long. */
-void bm_arena_purge(struct bm_arena *arena, struct bm_purge *purge, unsigned least_order)
+void bm_arena_purge(struct bm_arena *arena, struct bm_purge *purge, bool may_split)
 {
     for (unsigned bucket = BM_BUCKETS; bucket-- > 0 && purge->leaves != 0;)
         for (struct bm_tree *tree = arena->buckets[bucket]; tree != NULL; tree = tree->next)
             if (tree->dirty_leaves != 0) {
-                purge->least_order = bm_arena_is_home(arena, tree) ? 0 : least_order;
+                purge->least_order = tree->has_huge_pages && !may_split ? HUGE_PAGE_ORDER : 0;
                 bm_tree_purge(tree, arena->source, purge);
                 bm_arena_count_leaves(arena, tree);
             }
@@ -46,7 +47,7 @@ static void purge_slabs(struct bm_arena *arena, struct bm_purge *purge)
 
 static void visit_tree(struct bm_arena *arena, struct bm_tree *tree, struct bm_purge *purge)
 {
-    if (arena->source->huge_page_order != 0 && !bm_arena_is_home(arena, tree))
+    if (tree->has_huge_pages)
         return;
     for (unsigned number = 1; number < tree->slabs_made && purge->leaves != 0; number++) {
         struct bm_slab *slab = &tree->slabs[number];
@@ -101,7 +102,7 @@ void bm_arena_purge_before_growth(struct bm_arena *arena)
     if (arena->source->purge_delay_ms == BM_PURGE_NEVER)
         return;
     if (arena->dirty_leaves >= GROWTH_DIRTY_LEAVES)
-        bm_arena_purge(arena, &of_trees, arena->source->huge_page_order);
+        bm_arena_purge(arena, &of_trees, false);
     if (!is_under_way(&arena->round))
         begin_round(arena);
     step_round(arena, &of_slabs, GROWTH_STEP_SLABS);
@@ -112,7 +113,7 @@ size_t bm_arena_trim(struct bm_arena *arena)
     struct bm_purge purge = {.leaves = SIZE_MAX, .is_exact = true};
     bm_remote_sweep(arena);
     bm_remote_recycle_listed(arena);
-    bm_arena_purge(arena, &purge, 0);
+    bm_arena_purge(arena, &purge, true);
     purge_slabs(arena, &purge);
     bm_arena_shed(arena); /* last: it purges too, and does not count */
     return purge.bytes + bm_page_block_purge(arena, BM_KEPT_USED);
@@ -195,13 +196,14 @@ uint64_t bm_arena_decay(struct bm_arena *arena, uint64_t now_ms, size_t *purged_
     struct bm_purge of_slabs = {.leaves = STEP_LEAVES};
     size_t before = arena->dirty_leaves;
     if (step != 0)
-        bm_arena_purge(arena, &of_trees, arena->source->huge_page_order);
+        bm_arena_purge(arena, &of_trees, false);
     step_round(arena, &of_slabs, ROUND_STEP_SLABS);
     *purged_leaves += before - arena->dirty_leaves + STEP_LEAVES - of_slabs.leaves;
     uint64_t due = due_ms(arena, now_ms);
-    /* What can't be purged, smaller than a page, say, is nothing to wait for. */
-    bool is_stuck = step != 0 && before == arena->dirty_leaves;
-    if (is_stuck || delay_ms == BM_PURGE_NEVER)
+    if (step != 0)
+        arena->stuck_leaves = before == arena->dirty_leaves ? before : 0;
+    /* What can't be purged, in huge pages or locked, is nothing to wait for. */
+    if (arena->dirty_leaves <= arena->stuck_leaves || delay_ms == BM_PURGE_NEVER)
         return due;
     return sooner_of(due, bm_decay_due_ms(decay, arena->dirty_leaves));
 }

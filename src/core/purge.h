@@ -15,9 +15,9 @@
 
 #include "core/arena.h"
 
-/* Purges free blocks of all trees, as far as `purge` says, but for those below an order in trees
- * that may have huge pages. Gate. */
-void bm_arena_purge(struct bm_arena *arena, struct bm_purge *purge, unsigned least_order);
+/* Purges free blocks of all trees, as far as `purge` says. Where there may be huge pages, only blocks
+ * that are as large as one, unless those may be split. Gate. */
+void bm_arena_purge(struct bm_arena *arena, struct bm_purge *purge, bool may_split);
 
 /* Gives back all that can be given without the owner: sweeps, recycles empty slabs, sheds empty
  * trees, and purges free pages and kept page blocks. Bytes that the system held of what it got

@@ -360,6 +360,8 @@ uint64_t bm_regions_decay(struct bm_regions *regions, uint64_t now_ms)
     size_t step = bm_decay_take_step(decay, regions->dirty_chunks, DECAY_STEP_CHUNKS, now_ms);
     if (step != 0)
         purge_down_to(regions, regions->dirty_chunks - step);
+    if (regions->purge_delay_ms == BM_PURGE_NEVER)
+        return UINT64_MAX;
     return bm_decay_due_ms(decay, regions->dirty_chunks);
 }
 

@@ -18,7 +18,8 @@
  *      reads as zero;
  *   3. dirty_chunks is the number of free chunks whose dirty bit is set.
  *
- * Everything here is called with the system-memory lock held, but for the chunk map's readers.
+ * Everything here is called with the system-memory lock held, but for the chunk map's readers and
+ * bm_regions_hold.
  */
 #ifndef BM_CORE_REGION_H
 #define BM_CORE_REGION_H

@@ -10,11 +10,6 @@ _Static_assert(offsetof(struct bm_tree, slabs) + 16 * sizeof(struct bm_slab) <= 
                "a small heap's metadata is one page");
 _Static_assert(BM_PAGE_BLOCK_MAX <= BM_CHUNK_BYTES / 2, "the right half is always possible");
 
-static bool leaf_is_dirty(const struct bm_tree *tree, unsigned leaf)
-{
-    return tree->dirty[leaf / 64] >> (leaf % 64) & 1;
-}
-
 /* The bits of one word of `dirty` that stand for leaves from `first` on; *count in: how many leaves
  * there are, out: how many of them the word has. */
 static uint64_t mask_in_word(unsigned first, unsigned *count)
@@ -217,25 +212,28 @@ bool bm_tree_resize_page_block(struct bm_tree *tree, struct bm_slab *slab, unsig
 
 /* ---- purging ---- */
 
-/* Purges leaves from the first dirty one to the last, by whole pages, as one call: how many of them
- * were dirty. */
+/* Purges the whole pages in a run of leaves, from the first that is dirty to the last, as one call: how
+ * many leaves of them were dirty. */
 static unsigned purge_leaves(struct bm_tree *tree, struct bm_chunk_source *source, unsigned first,
                              unsigned end, struct bm_purge *purge)
 {
     unsigned leaves_per_page = (unsigned)(source->page_bytes / BM_LEAF_BYTES);
-    while (first < end && !leaf_is_dirty(tree, first))
-        first++;
-    while (first < end && !leaf_is_dirty(tree, end - 1))
-        end--;
     first = (unsigned)bm_round_up(first, leaves_per_page);
     end = (unsigned)bm_round_down(end, leaves_per_page);
+    while (first < end && count_dirty(tree, first, leaves_per_page) == 0)
+        first += leaves_per_page;
+    while (first < end && count_dirty(tree, end - leaves_per_page, leaves_per_page) == 0)
+        end -= leaves_per_page;
     if (first >= end)
         return 0;
     void *start = (char *)tree + (size_t)first * BM_LEAF_BYTES;
     size_t bytes = (size_t)(end - first) * BM_LEAF_BYTES;
     size_t resident = purge->is_exact ? source->resident(source, start, bytes) : bytes;
-    if (!source->purge(source, start, bytes))
+    if (!source->purge(source, start, bytes)) {
+        /* Locked memory, say: there may be much of it. A trim asks for all the same. */
+        purge->leaves = purge->is_exact ? purge->leaves : 0;
         return 0;
+    }
     unsigned cleaned = mark(tree, first, end - first, false);
     purge->leaves -= cleaned < purge->leaves ? cleaned : purge->leaves;
     purge->bytes += resident;
@@ -303,6 +301,11 @@ void bm_tree_purge_slab(struct bm_tree *tree, struct bm_slab *slab, struct bm_ch
                                       tree, slab, source->page_bytes, first + leaves, &first)) != 0)
         if (purge_leaves(tree, source, first, first + leaves, purge) != 0)
             slab->is_purged = true;
+}
+
+unsigned bm_tree_clean_leaves(const struct bm_tree *tree, const struct bm_slab *slab)
+{
+    return slab->leaves - count_dirty(tree, bm_slab_first_leaf(slab), slab->leaves);
 }
 
 void bm_tree_touch_slab(struct bm_tree *tree, struct bm_slab *slab)

@@ -46,6 +46,7 @@ struct bm_tree {
     uint16_t held_leaves;   /* those whose dirty bit is set, free or not */
     uint16_t counted_dirty; /* dirty_leaves and held_leaves as far as the arena knows */
     uint16_t counted_held;
+    bool has_huge_pages; /* or may have: then time purges no less than one of them */
     struct bm_arena *owner; /* constant while the tree lives */
     struct bm_tree *next;   /* in the arena's bucket */
     struct bm_tree *previous;
@@ -131,16 +132,13 @@ void bm_tree_purge_slab(struct bm_tree *tree, struct bm_slab *slab, struct bm_ch
 /* A slab becomes current: from now on its owner may write to all of it. */
 void bm_tree_touch_slab(struct bm_tree *tree, struct bm_slab *slab);
 
+/* How many leaves that would make dirty. */
+unsigned bm_tree_clean_leaves(const struct bm_tree *tree, const struct bm_slab *slab);
+
 /* The run of dirty leaves in a slab, at or after leaf `from` of the chunk, on which all slots are
  * free: how many, and the first. Whole pages of page_bytes. 0: there is none. */
 unsigned bm_tree_free_leaves_of_slab(struct bm_tree *tree, struct bm_slab *slab, size_t page_bytes,
                                      unsigned from, unsigned *first);
-
-/* Bytes of free leaves that may hold memory. */
-static inline size_t bm_tree_dirty_bytes(const struct bm_tree *tree)
-{
-    return (size_t)tree->dirty_leaves * BM_LEAF_BYTES;
-}
 
 /* Walks every invariant of the tree, its buddy tree and its slabs; aborts with the broken one. */
 void bm_tree_verify(struct bm_tree *tree);

@@ -145,6 +145,53 @@ Test(heap_limit, can_be_lowered)
     buddymalloc_free(other);
 }
 
+/* Every tenth of the blocks is freed, and as many fit again, wherever they lie. */
+Test(heap_limit, scattered_frees_make_room)
+{
+    static const size_t scattered[] = {64, 1008, 8192};
+    (void)buddymalloc_mallopt(M_PERTURB, 0);
+    (void)buddymalloc_set_limit(32 * MIB);
+    for (unsigned size = 0; size < 3; size++)
+        for (unsigned trims = 0; trims < 2; trims++) {
+            struct hoard hoard = {0};
+            init(&hoard, scattered[size]);
+            fill(&hoard);
+            size_t count = hoard.count;
+            unsigned freed = 0;
+            for (size_t index = 0; index < count; index += 10) {
+                buddymalloc_free(hoard.blocks[index]);
+                hoard.blocks[index] = NULL;
+                freed++;
+            }
+            if (trims != 0)
+                (void)buddymalloc_malloc_trim(0);
+            for (size_t index = 0; index < count; index += 10) {
+                hoard.blocks[index] = buddymalloc_malloc(scattered[size]);
+                freed -= hoard.blocks[index] != NULL;
+            }
+            cr_expect_eq(freed, 0, "%zu bytes: %u of %zu missing", scattered[size], freed, count);
+            empty(&hoard);
+            free(hoard.blocks);
+        }
+}
+
+/* A limit below what is in use lets blocks shrink. */
+Test(heap_limit, blocks_shrink_past_it)
+{
+    enum { count = 20 };
+    void *blocks[count];
+    (void)buddymalloc_mallopt(M_PERTURB, 0);
+    for (unsigned index = 0; index < count; index++)
+        blocks[index] = buddymalloc_malloc(1900 * KIB);
+    (void)buddymalloc_set_limit(10 * MIB);
+    for (unsigned index = 0; index < count; index++)
+        blocks[index] = buddymalloc_realloc(blocks[index], 100 * KIB);
+    (void)buddymalloc_malloc_trim(0);
+    cr_expect_leq(buddymalloc_held_bytes(), 10 * MIB, "%zu", buddymalloc_held_bytes());
+    for (unsigned index = 0; index < count; index++)
+        buddymalloc_free(blocks[index]);
+}
+
 /* ---- threads ---- */
 
 static pthread_barrier_t is_full;

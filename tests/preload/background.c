@@ -98,7 +98,7 @@ static void expect_sleepers_to_give_back(void)
     for (unsigned index = 0; index < sleepers; index++)
         check(pthread_create(&threads[index], NULL, free_and_sleep, NULL) == 0);
     (void)pthread_barrier_wait(&has_freed);
-    check(resident_kib() >= before + sleepers * 8 * mib);
+    check(resident_kib() >= before + sleepers * 6 * mib);
     check(falls_to(before + sleepers * mib / 2));
     (void)pthread_barrier_wait(&may_end);
     for (unsigned index = 0; index < sleepers; index++)

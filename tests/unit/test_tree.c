@@ -84,7 +84,7 @@ Test(tree, starts_with_all_but_the_header_free)
         expect(tree->pages.free_leaves == BM_TREE_LEAVES - BM_TREE_HEADER_LEAVES - extra);
         expect(bm_tree_room(tree) == 9);
         expect(tree->slabs_live == 0);
-        expect(bm_tree_dirty_bytes(tree) == (extra == 0 ? 0 : tree->pages.free_leaves * 4096UL));
+        expect((size_t)tree->dirty_leaves * BM_LEAF_BYTES == (extra == 0 ? 0 : tree->pages.free_leaves * 4096UL));
         for (uint32_t offset = 0; offset <= BM_CHUNK_BYTES; offset += 16)
             expect(bm_tree_slab_at(tree, offset) == tree->slabs);
         memset(chunk, 0xee, BM_CHUNK_BYTES);
@@ -205,14 +205,14 @@ Test(tree, purges_what_is_free_and_dirty)
     expect(purge_all(tree, &source) == 0 && purge_calls == 0);
     void *memory = slab_memory(tree, dead);
     recycle(tree, dead);
-    expect(bm_tree_dirty_bytes(tree) == 64 * BM_LEAF_BYTES);
+    expect((size_t)tree->dirty_leaves * BM_LEAF_BYTES == 64 * BM_LEAF_BYTES);
     purge_is_refused = true;
     expect(purge_all(tree, &source) == 0);
-    expect(bm_tree_dirty_bytes(tree) == 64 * BM_LEAF_BYTES);
+    expect((size_t)tree->dirty_leaves * BM_LEAF_BYTES == 64 * BM_LEAF_BYTES);
     expect(is_filled(memory, 64 * BM_LEAF_BYTES, 0x22));
     purge_is_refused = false;
     expect(purge_all(tree, &source) == 64 * BM_LEAF_BYTES);
-    expect(bm_tree_dirty_bytes(tree) == 0);
+    expect((size_t)tree->dirty_leaves * BM_LEAF_BYTES == 0);
     expect(is_filled(memory, 64 * BM_LEAF_BYTES, 0));
     expect(is_filled(slab_memory(tree, live), slab_bytes(live), 0x11));
     expect(purge_all(tree, &source) == 0);
@@ -234,7 +234,7 @@ Test(tree, purges_whole_os_pages_only)
     unsigned first = bm_slab_first_leaf(dead);
     expect(bm_tree_resize_page_block(tree, dead, 7));
     expect(purge_all(tree, &large) == 48 * BM_LEAF_BYTES);
-    expect(bm_tree_dirty_bytes(tree) == 9 * BM_LEAF_BYTES);
+    expect((size_t)tree->dirty_leaves * BM_LEAF_BYTES == 9 * BM_LEAF_BYTES);
     char *memory = (char *)tree + (size_t)first * BM_LEAF_BYTES;
     expect(is_filled(memory, 16 * BM_LEAF_BYTES, 0x22));
     expect(is_filled(memory + 16 * BM_LEAF_BYTES, 48 * BM_LEAF_BYTES, 0));
@@ -291,9 +291,9 @@ static void run_program(uint64_t seed, size_t page_bytes)
         unsigned pick = count == 0 ? 0 : (unsigned)random_below(&random, count);
         unsigned what = (unsigned)random_below(&random, 64);
         if (what == 0) {
-            size_t dirty = bm_tree_dirty_bytes(tree);
+            size_t dirty = (size_t)tree->dirty_leaves * BM_LEAF_BYTES;
             size_t purged = purge_all(tree, &source);
-            expect(page_bytes > 4096 || bm_tree_dirty_bytes(tree) == 0);
+            expect(page_bytes > 4096 || (size_t)tree->dirty_leaves * BM_LEAF_BYTES == 0);
             expect(page_bytes > 4096 || purged >= dirty);
         } else if (what < 8 && count > 0) {
             resize_any(tree, slabs[pick], &random);
