@@ -132,8 +132,8 @@ static struct bm_tree *find_or_add_tree(struct bm_arena *arena, unsigned order)
     if (is_zero)
         bm_arena_purge_before_growth(arena);
     tree = bm_tree_init(chunk, is_zero, arena, 0);
-    tree->has_huge_pages = arena->source->has_huge_pages ||
-                           (is_dense && arena->source->asks_for_huge_pages);
+    tree->has_huge_pages =
+        arena->source->has_huge_pages || (is_dense && arena->source->asks_for_huge_pages);
     arena->trees++;
     enter_bucket(arena, tree, BM_BUCKET_EMPTY);
     arena->source->publish(arena->source, &tree->chunk);

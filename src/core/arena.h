@@ -92,9 +92,9 @@ struct bm_arena {
     size_t trees;                              /* gate */
     size_t dirty_leaves;                       /* free ones of all trees; gate */
     struct bm_decay decay;                     /* of dirty_leaves; gate */
-    size_t stuck_leaves;                       /* that could not be purged when it was tried; gate */
-    struct bm_round round;                     /* through the slabs; gate */
-    struct bm_chunk_source *source;            /* constant after init */
+    size_t stuck_leaves;            /* that could not be purged when it was tried; gate */
+    struct bm_round round;          /* through the slabs; gate */
+    struct bm_chunk_source *source; /* constant after init */
     struct bm_mutex gate;
 
     /* The arena's place in the API layer's registry; system-memory lock. */
@@ -178,7 +178,8 @@ void bm_arena_settle(struct bm_arena *arena, struct bm_tree *tree, struct bm_sla
 /* Recycles a slab that has no live slot and is not current. Gate. */
 void bm_arena_recycle(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab *slab);
 
-/* Lists every slab that has a free slot, however few: for an owner that gets no more memory. Gate. */
+/* Lists every slab that has a free slot, however few: for an owner that gets no more memory.
+ * Gate. */
 void bm_arena_list_all(struct bm_arena *arena);
 
 /* Gives every empty tree back to the source, and if nothing may lie dirty, all free pages. Gate; no

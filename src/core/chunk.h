@@ -98,10 +98,10 @@ struct bm_chunk_source {
      * and are not any more. */
     bool (*has_room)(struct bm_chunk_source *source, size_t bytes);
     void (*hold)(struct bm_chunk_source *source, ptrdiff_t bytes);
-    _Atomic bool is_limited; /* how much may be held: then nothing is kept for one thread alone */
-    size_t page_bytes;       /* purge's granularity */
-    int purge_delay_ms; /* decay.h */
-    bool has_huge_pages;     /* the system's own accord, under all but chunks with small pages */
+    _Atomic bool is_limited;  /* how much may be held: then nothing is kept for one thread alone */
+    size_t page_bytes;        /* purge's granularity */
+    int purge_delay_ms;       /* decay.h */
+    bool has_huge_pages;      /* the system's own accord, under all but chunks with small pages */
     bool asks_for_huge_pages; /* under chunks that want them */
 };
 

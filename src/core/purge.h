@@ -15,8 +15,8 @@
 
 #include "core/arena.h"
 
-/* Purges free blocks of all trees, as far as `purge` says. Where there may be huge pages, only blocks
- * that are as large as one, unless those may be split. Gate. */
+/* Purges free blocks of all trees, as far as `purge` says. Where there may be huge pages, only
+ * blocks that are as large as one, unless those may be split. Gate. */
 void bm_arena_purge(struct bm_arena *arena, struct bm_purge *purge, bool may_split);
 
 /* Gives back all that can be given without the owner: sweeps, recycles empty slabs, sheds empty

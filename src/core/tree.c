@@ -212,8 +212,8 @@ bool bm_tree_resize_page_block(struct bm_tree *tree, struct bm_slab *slab, unsig
 
 /* ---- purging ---- */
 
-/* Purges the whole pages in a run of leaves, from the first that is dirty to the last, as one call: how
- * many leaves of them were dirty. */
+/* Purges the whole pages in a run of leaves, from the first that is dirty to the last, as one call:
+ * how many leaves of them were dirty. */
 static unsigned purge_leaves(struct bm_tree *tree, struct bm_chunk_source *source, unsigned first,
                              unsigned end, struct bm_purge *purge)
 {

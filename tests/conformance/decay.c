@@ -5,6 +5,7 @@
 #include <criterion/criterion.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -107,8 +108,22 @@ static void free_small_blocks(void **small, unsigned count)
     free(small);
 }
 
+/* There only whole ones go back by time. */
+static void skip_with_huge_pages(void)
+{
+    char setting[64] = "";
+    FILE *file = fopen("/sys/kernel/mm/transparent_hugepage/enabled", "r");
+    if (file != NULL) {
+        (void)fgets(setting, sizeof setting, file);
+        (void)fclose(file);
+    }
+    if (strstr(setting, "[always]") != NULL)
+        cr_skip("the system uses huge pages without being asked");
+}
+
 Test(decay, small_blocks_go_back_within_the_purge_delay)
 {
+    skip_with_huge_pages();
     (void)buddymalloc_mallopt(M_PERTURB, 0);
     size_t before = resident_bytes();
     void **small = allocate_small_blocks(small_count);
@@ -121,6 +136,7 @@ Test(decay, small_blocks_go_back_within_the_purge_delay)
 /* One in a thousand stays: the pages between them go all the same, tree by tree. */
 Test(decay, pages_between_survivors_go_back)
 {
+    skip_with_huge_pages();
     (void)buddymalloc_mallopt(M_PERTURB, 0);
     size_t before = resident_bytes();
     void **small = allocate_small_blocks(small_count);
@@ -175,6 +191,7 @@ static void *allocate_and_sleep(void *context)
 Test(decay, sleeping_threads_hold_nothing_hostage)
 {
     pthread_t threads[sleepers];
+    skip_with_huge_pages();
     (void)buddymalloc_mallopt(M_PERTURB, 0);
     (void)pthread_barrier_init(&all_have_allocated, NULL, sleepers + 1);
     (void)pthread_barrier_init(&all_are_freed, NULL, sleepers + 1);

@@ -1,7 +1,7 @@
 /*
  * live_set: 40 MiB at a time, in blocks of sizes that change from one round to the next, so that
- * little of what was freed fits. With BUDDYMALLOC_CONF=limit:60M what lies free and dirty makes room:
- * the resident memory stays below 64 MiB, as in a container that has no more.
+ * little of what was freed fits. With BUDDYMALLOC_CONF=limit:60M what lies free and dirty makes
+ * room: the resident memory stays below 64 MiB, as in a container that has no more.
  *
  * A round takes sizes from 32 to 575000 bytes, every second one in a thread of its own.
  */

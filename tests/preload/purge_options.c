@@ -1,5 +1,5 @@
-/* purge_options limit|at_once|never: what BUDDYMALLOC_CONF=limit:64M, purge_delay:0 and purge_delay:-1
- * make of a program. */
+/* purge_options limit|at_once|never: what BUDDYMALLOC_CONF=limit:64M, purge_delay:0 and
+ * purge_delay:-1 make of a program. */
 #include "check.h"
 
 #include <errno.h>
