@@ -1,9 +1,8 @@
 /* With BUDDYMALLOC_CONF=background_purge:on a process that does nothing more gives its free memory
  * back all the same, in fork's child too, and costs no time when there is none left. */
-#include "check.h"
+#include "resident.h"
 
 #include <dirent.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -25,19 +24,6 @@ static void wait_ms(long ms)
     struct timespec pause = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
     while (nanosleep(&pause, &pause) != 0)
         continue;
-}
-
-/* Without a call of malloc. */
-static long resident_kib(void)
-{
-    char text[4096];
-    int file = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-    ssize_t length = read(file, text, sizeof text - 1);
-    long pages;
-    check(file >= 0 && length > 0 && close(file) == 0);
-    text[length] = '\0';
-    check(sscanf(text, "%*d %ld", &pages) == 1);
-    return pages * (sysconf(_SC_PAGESIZE) / 1024);
 }
 
 static bool falls_to(long most_kib)

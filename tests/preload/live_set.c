@@ -5,7 +5,7 @@
  *
  * A round takes sizes from 32 to 575000 bytes, every second one in a thread of its own.
  */
-#include "check.h"
+#include "resident.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -44,19 +44,6 @@ static size_t size_of_round(unsigned round)
     return bases[round % 8] + bases[round % 8] / 16 * (round / 8 % 8);
 }
 
-/* Of this program; what getrusage(2) tells begins with that of whoever started it. */
-static long peak_kib(void)
-{
-    char line[256];
-    long peak = 0;
-    FILE *status = fopen("/proc/self/status", "r");
-    check(status != NULL);
-    while (fgets(line, sizeof line, status) != NULL)
-        (void)sscanf(line, "VmHWM: %ld", &peak);
-    check(fclose(status) == 0 && peak > 0);
-    return peak;
-}
-
 int main(void)
 {
     for (unsigned round = 0; round < round_count; round++) {
@@ -69,6 +56,7 @@ int main(void)
         check(pthread_create(&thread, NULL, run_round, &size) == 0);
         check(pthread_join(thread, NULL) == 0);
     }
-    check(peak_kib() < allowed_kib);
+    /* What getrusage(2) tells begins with the peak of whoever started the program. */
+    check(status_kib("VmHWM") < allowed_kib);
     return 0;
 }

@@ -1,9 +1,8 @@
 /* purge_options limit|at_once|never: what BUDDYMALLOC_CONF=limit:64M, purge_delay:0 and
  * purge_delay:-1 make of a program. */
-#include "check.h"
+#include "resident.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -12,18 +11,6 @@ enum { block_count = 200000 };
 
 static const size_t mib = 1024 * 1024;
 static void *blocks[block_count];
-
-static size_t resident_bytes(void)
-{
-    char text[256];
-    size_t pages;
-    int file = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-    ssize_t length = read(file, text, sizeof text - 1);
-    check(file >= 0 && length > 0 && close(file) == 0);
-    text[length] = '\0';
-    check(sscanf(text, "%*u %zu", &pages) == 1);
-    return pages * (size_t)sysconf(_SC_PAGESIZE);
-}
 
 static void *allocate(size_t bytes)
 {
@@ -73,14 +60,14 @@ int main(int argc, char **argv)
         expect_limit();
         return 0;
     }
-    size_t before = resident_bytes();
+    long before = resident_kib();
     fill_and_free();
     if (strcmp(argv[1], "at_once") == 0) {
-        check(resident_bytes() <= before + 4 * mib);
+        check(resident_kib() <= before + 4 * 1024);
         return 0;
     }
     check(strcmp(argv[1], "never") == 0);
     use_lightly(2500);
-    check(resident_bytes() >= before + 50 * mib);
+    check(resident_kib() >= before + 50 * 1024);
     return 0;
 }
