@@ -1,5 +1,5 @@
-/* resident: what of a program is in memory, in KiB, as /proc/self/status has it. Calls no malloc; in
- * KiB because the pages of an emulator are not those that the kernel counts. */
+/* resident: what of a program is in memory, in KiB, as /proc/self/status has it, without a call of
+ * malloc. In KiB, because the pages of an emulator are not those that the kernel counts. */
 #ifndef BUDDYMALLOC_TESTS_PRELOAD_RESIDENT_H
 #define BUDDYMALLOC_TESTS_PRELOAD_RESIDENT_H
 
