@@ -217,9 +217,7 @@ static void free_huge(struct bm_huge *huge, void *block)
 {
     struct bm_arena *arena = bm_thread.arena;
     bm_huge_mark_free(huge, block);
-    /* What is kept counts as used, and only its thread can take it: not where that is limited. */
-    bool may_keep =
-        arena != NULL && bm_options.purge_delay_ms != BM_PURGE_AT_ONCE && !bm_system_is_limited();
+    bool may_keep = arena != NULL && bm_arena_may_keep(arena);
     struct bm_huge *unwanted = may_keep ? bm_huge_keep(&arena->kept_huge, huge) : huge;
     if (unwanted != NULL)
         bm_system_release_huge(unwanted);

@@ -36,8 +36,8 @@ static uint64_t decay_arenas(uint64_t now_ms)
 
 static uint64_t do_what_is_due(uint64_t now_ms)
 {
-    uint64_t due = UINT64_MAX;
-    if (now_ms >= atomic_load_explicit(&arenas_due_ms, memory_order_relaxed))
+    uint64_t due = atomic_load_explicit(&arenas_due_ms, memory_order_relaxed);
+    if (now_ms >= due)
         due = decay_arenas(now_ms);
     /* Last: the chunks of trees that became empty are free ones now. */
     uint64_t of_system = bm_system_decay(now_ms);

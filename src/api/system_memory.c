@@ -88,8 +88,7 @@ static size_t resident_bytes(struct bm_chunk_source *source, void *address, size
 
 static bool has_room(struct bm_chunk_source *source, size_t bytes)
 {
-    (void)source;
-    if (bm_likely(!bm_system_is_limited()))
+    if (bm_likely(!atomic_load_explicit(&source->is_limited, memory_order_relaxed)))
         return true;
     bm_system_lock();
     bool has = bm_regions_has_room(&regions, bytes);
@@ -120,6 +119,13 @@ struct bm_chunk_source *bm_system_source(void)
 
 /* ---- life ---- */
 
+/* Under the lock, or before anybody else is there. */
+static void set_limit(size_t bytes)
+{
+    bm_regions_set_limit(&regions, bytes);
+    atomic_store_explicit(&source.is_limited, bytes != SIZE_MAX, memory_order_relaxed);
+}
+
 static void init(void)
 {
     struct bm_backend *backend = bm_backend_default();
@@ -131,9 +137,7 @@ static void init(void)
     source.purge_delay_ms = regions.purge_delay_ms = bm_options.purge_delay_ms;
     source.has_huge_pages = backend->has_huge_pages;
     source.asks_for_huge_pages = bm_options.huge_pages;
-    bm_regions_set_limit(&regions, bm_options.limit_bytes);
-    atomic_store_explicit(&source.is_limited, bm_options.limit_bytes != SIZE_MAX,
-                          memory_order_relaxed);
+    set_limit(bm_options.limit_bytes);
     atomic_store_explicit(&is_ready, true, memory_order_release);
 }
 
@@ -285,8 +289,7 @@ size_t bm_system_set_limit(size_t bytes)
     bm_system_init();
     bm_system_lock();
     size_t before = atomic_load_explicit(&regions.limit_bytes, memory_order_relaxed);
-    bm_regions_set_limit(&regions, bytes);
-    atomic_store_explicit(&source.is_limited, bytes != SIZE_MAX, memory_order_relaxed);
+    set_limit(bytes);
     bm_system_unlock();
     return before;
 }
@@ -294,11 +297,6 @@ size_t bm_system_set_limit(size_t bytes)
 size_t bm_system_held_bytes(void)
 {
     return atomic_load_explicit(&regions.held_bytes, memory_order_relaxed);
-}
-
-bool bm_system_is_limited(void)
-{
-    return atomic_load_explicit(&source.is_limited, memory_order_relaxed);
 }
 
 /* ---- figures ---- */

@@ -60,7 +60,6 @@ size_t bm_system_end_trim(size_t begin, size_t keep_bytes);
 /* Sets how many bytes may be held (core/region.h), SIZE_MAX: any number; the limit before. */
 size_t bm_system_set_limit(size_t bytes);
 size_t bm_system_held_bytes(void);
-bool bm_system_is_limited(void);
 
 void bm_system_stats(struct bm_system_stats *stats);
 

@@ -56,8 +56,7 @@ void bm_arena_count_leaves(struct bm_arena *arena, struct bm_tree *tree)
     tree->counted_held = tree->held_leaves;
 }
 
-/* Leaves that lie dirty in the arena are held already: if there is no room, as many go back. */
-static bool has_room(struct bm_arena *arena, unsigned leaves)
+bool bm_arena_has_room(struct bm_arena *arena, unsigned leaves)
 {
     struct bm_chunk_source *source = arena->source;
     struct bm_purge purge = {.leaves = leaves};
@@ -120,7 +119,7 @@ static struct bm_tree *find_or_add_tree(struct bm_arena *arena, unsigned order)
     struct bm_tree *tree = bm_arena_find_tree(arena, order);
     if (tree != NULL)
         return tree;
-    if (!has_room(arena, BM_TREE_HEADER_LEAVES))
+    if (!bm_arena_has_room(arena, BM_TREE_HEADER_LEAVES))
         return NULL;
     bool is_zero;
     bool is_dense = arena->trees >= DENSE_FROM_TREES;
@@ -156,7 +155,7 @@ struct bm_slab *bm_arena_make_slab(struct bm_arena *arena, unsigned size_class)
 {
     unsigned leaves = bm_size_classes[size_class].leaves;
     struct bm_tree *tree =
-        has_room(arena, leaves) ? find_or_add_tree(arena, bm_order_of(leaves)) : NULL;
+        bm_arena_has_room(arena, leaves) ? find_or_add_tree(arena, bm_order_of(leaves)) : NULL;
     if (tree == NULL)
         return NULL;
     bool is_zero;
@@ -171,7 +170,7 @@ struct bm_slab *bm_arena_make_slab(struct bm_arena *arena, unsigned size_class)
 struct bm_slab *bm_arena_make_page_block(struct bm_arena *arena, unsigned leaves, unsigned order,
                                          bool *is_zero)
 {
-    struct bm_tree *tree = has_room(arena, leaves) ? find_or_add_tree(arena, order) : NULL;
+    struct bm_tree *tree = bm_arena_has_room(arena, leaves) ? find_or_add_tree(arena, order) : NULL;
     if (tree == NULL)
         return NULL;
     struct bm_slab *slab = bm_tree_make_page_block(tree, leaves, order, is_zero);
@@ -347,7 +346,7 @@ static bool replace_slab(struct bm_arena *arena, struct bm_cursor *cursor, unsig
     struct bm_slab *slab = next_listed(arena, size_class);
     if (slab == NULL)
         slab = bm_arena_make_slab(arena, size_class);
-    else if (!slab->is_purged || has_room(arena, bm_tree_clean_leaves(bm_tree_of(slab), slab)))
+    else if (!slab->is_purged || bm_arena_has_room(arena, bm_tree_clean_leaves(bm_tree_of(slab), slab)))
         take_listed(arena, slab);
     else
         slab = NULL;

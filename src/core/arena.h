@@ -143,6 +143,14 @@ static inline struct bm_slab *bm_cursor_slab(const struct bm_cursor *cursor)
     return (struct bm_slab *)((uintptr_t)cursor->word & ~(uintptr_t)(sizeof(struct bm_slab) - 1));
 }
 
+/* Whether a free block may be kept for its thread alone: not where nothing may lie dirty, and not
+ * where all together may hold only so much. */
+static inline bool bm_arena_may_keep(const struct bm_arena *arena)
+{
+    return arena->source->purge_delay_ms != BM_PURGE_AT_ONCE &&
+           !atomic_load_explicit(&arena->source->is_limited, memory_order_relaxed);
+}
+
 /* Whether it is the tree that the arena itself lies in. */
 static inline bool bm_arena_is_home(const struct bm_arena *arena, const struct bm_tree *tree)
 {
@@ -194,6 +202,10 @@ struct bm_slab *bm_arena_make_page_block(struct bm_arena *arena, unsigned leaves
 /* The tree with the smallest block of at least 2^order leaves, from which the next one of them will
  * come; NULL: none has room. Gate. */
 struct bm_tree *bm_arena_find_tree(struct bm_arena *arena, unsigned order);
+
+/* Whether so many leaves more may be held. Those that lie dirty in the arena are held already: if
+ * there is no room, as many of them go back. Gate. */
+BM_MUST_CHECK bool bm_arena_has_room(struct bm_arena *arena, unsigned leaves);
 
 /* After leaves of a tree were purged or touched: counts those that are dirty, and tells the source
  * of those that are held. Gate. */

@@ -45,9 +45,7 @@ static void install(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab
 
 static bool may_keep(const struct bm_arena *arena, unsigned leaves)
 {
-    struct bm_chunk_source *source = arena->source;
-    return leaves <= KEPT_LEAVES_MAX && source->purge_delay_ms != BM_PURGE_AT_ONCE &&
-           !atomic_load_explicit(&source->is_limited, memory_order_relaxed);
+    return leaves <= KEPT_LEAVES_MAX && bm_arena_may_keep(arena);
 }
 
 bool bm_page_block_keep(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab *slab)
@@ -177,9 +175,7 @@ bool bm_page_block_resize(struct bm_arena *arena, struct bm_tree *tree, struct b
     struct bm_kept *kept = bm_page_block_kept(arena, slab->leaves);
     if (kept->slab == slab)
         drop(arena, kept);
-    struct bm_chunk_source *source = arena->source;
-    size_t more = leaves > slab->leaves ? (size_t)(leaves - slab->leaves) * BM_LEAF_BYTES : 0;
-    bool has_room = more == 0 || source->has_room(source, more);
+    bool has_room = leaves < slab->leaves || bm_arena_has_room(arena, leaves - slab->leaves);
     bool done = has_room && bm_tree_resize_page_block(tree, slab, leaves);
     bm_arena_file_tree(arena, tree);
     bm_arena_shed(arena);

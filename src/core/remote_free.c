@@ -49,8 +49,7 @@ static struct bm_slab *slab_of(struct bm_remote *word, unsigned *index)
 static bool others_are_free(struct bm_slab *slab, struct bm_remote_line *line, unsigned except)
 {
     for (unsigned index = 0; index < BM_SLAB_WORDS; index++) {
-        uint64_t bits = atomic_load_explicit(&slab->free[index], memory_order_acquire) |
-                        atomic_load_explicit(&line->word[index].bits, memory_order_acquire);
+        uint64_t bits = bm_slab_free_or_remote(slab, line, index);
         if (index != except && bits != bm_slab_word_mask(slab, index))
             return false;
     }

@@ -8,8 +8,7 @@ static size_t count_free_slots(struct bm_tree *tree, struct bm_slab *slab)
     struct bm_remote_line *line = bm_tree_remote_line(tree, slab);
     size_t free = 0;
     for (unsigned index = 0; index < BM_SLAB_WORDS; index++)
-        free += bm_count_bits(atomic_load_explicit(&slab->free[index], memory_order_relaxed) |
-                              atomic_load_explicit(&line->word[index].bits, memory_order_relaxed));
+        free += bm_count_bits(bm_slab_free_or_remote(slab, line, index));
     return free;
 }
 

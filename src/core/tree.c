@@ -253,16 +253,6 @@ void bm_tree_purge(struct bm_tree *tree, struct bm_chunk_source *source, struct 
     }
 }
 
-/* Slots that are free, by the owner's bits or by those of others, which nobody hands out before
- * they are merged. */
-static void read_free_slots(struct bm_tree *tree, struct bm_slab *slab, uint64_t *free)
-{
-    struct bm_remote_line *line = bm_tree_remote_line(tree, slab);
-    for (unsigned index = 0; index < BM_SLAB_WORDS; index++)
-        free[index] = atomic_load_explicit(&slab->free[index], memory_order_acquire) |
-                      atomic_load_explicit(&line->word[index].bits, memory_order_acquire);
-}
-
 static bool is_set(const uint64_t *bits, unsigned index)
 {
     return bits[index / 64] >> (index % 64) & 1;
@@ -272,11 +262,13 @@ unsigned bm_tree_free_leaves_of_slab(struct bm_tree *tree, struct bm_slab *slab,
                                      unsigned from, unsigned *first)
 {
     uint64_t free[BM_SLAB_WORDS];
+    struct bm_remote_line *line = bm_tree_remote_line(tree, slab);
     size_t slot_bytes = bm_slab_slot_bytes(slab);
     unsigned slots = bm_slab_slots(slab);
     size_t skipped = (size_t)from * BM_LEAF_BYTES - slab->first_byte;
     unsigned slot = (unsigned)((skipped + slot_bytes - 1) / slot_bytes);
-    read_free_slots(tree, slab, free);
+    for (unsigned index = 0; index < BM_SLAB_WORDS; index++)
+        free[index] = bm_slab_free_or_remote(slab, line, index);
     while (slot < slots) {
         unsigned start = slot;
         while (slot < slots && is_set(free, slot))

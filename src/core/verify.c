@@ -22,12 +22,9 @@ static bool slots_are_free(struct bm_tree *tree, struct bm_slab *slab, unsigned 
     size_t slot_bytes = bm_slab_slot_bytes(slab);
     size_t begin = (size_t)(leaf - bm_slab_first_leaf(slab)) * BM_LEAF_BYTES;
     REQUIRE(slab->state != BM_SLAB_CURRENT && slab->size_class != BM_PAGE_CLASS);
-    for (size_t slot = begin / slot_bytes; slot * slot_bytes < begin + BM_LEAF_BYTES; slot++) {
-        uint64_t free = atomic_load_explicit(&slab->free[slot / 64], memory_order_relaxed) |
-                        atomic_load_explicit(&line->word[slot / 64].bits, memory_order_relaxed);
-        if ((free >> (slot % 64) & 1) == 0)
+    for (size_t slot = begin / slot_bytes; slot * slot_bytes < begin + BM_LEAF_BYTES; slot++)
+        if ((bm_slab_free_or_remote(slab, line, (unsigned)(slot / 64)) >> (slot % 64) & 1) == 0)
             return false;
-    }
     return true;
 }
 

@@ -391,6 +391,27 @@ TEST_WITHIN(purge, huge_pages_under_slabs_are_not_split_by_time)
     release_survivors(blocks, 1008, 100);
 }
 
+/* A slab of which pages were purged asks for those pages, not for those that are held anyway. */
+TEST_WITHIN(purge, a_purged_slab_asks_for_what_it_lacks)
+{
+    enum { MORE = 250, LEAVES = 32 };
+    void *more[MORE];
+    unsigned count = 0;
+    void **blocks = leave_survivors(1008, 100);
+    (void)trim();
+    expect(core_heap_slab(blocks[0])->leaves == LEAVES);
+    size_t held = atomic_load(&heap.regions->held_bytes);
+    bm_regions_set_limit(heap.regions, held + (LEAVES - 1) * BM_LEAF_BYTES);
+    while (count < MORE && (more[count] = core_heap_allocate(&heap, arena, 1008)) != NULL)
+        count++;
+    /* The rest of the current slab is at most one slab: the purged one came after it. */
+    expect_at(count > 128, "%u", count);
+    bm_regions_set_limit(heap.regions, SIZE_MAX);
+    while (count > 0)
+        release(more[--count]);
+    release_survivors(blocks, 1008, 100);
+}
+
 /* Nothing is kept for one thread where all together have too little. */
 TEST_WITHIN(purge, nothing_is_kept_under_a_limit)
 {
