@@ -346,7 +346,8 @@ static bool replace_slab(struct bm_arena *arena, struct bm_cursor *cursor, unsig
     struct bm_slab *slab = next_listed(arena, size_class);
     if (slab == NULL)
         slab = bm_arena_make_slab(arena, size_class);
-    else if (!slab->is_purged || bm_arena_has_room(arena, bm_tree_clean_leaves(bm_tree_of(slab), slab)))
+    else if (!slab->is_purged ||
+             bm_arena_has_room(arena, bm_tree_clean_leaves(bm_tree_of(slab), slab)))
         take_listed(arena, slab);
     else
         slab = NULL;

@@ -90,8 +90,8 @@ static inline uint64_t bm_slab_word_mask(const struct bm_slab *slab, unsigned in
     return slots <= before ? 0 : bm_low_mask(slots - before < 64 ? slots - before : 64);
 }
 
-/* The slots of a word that are free, by the owner's bits or by those that others set and nobody merged
- * yet. Whoever sees a bit sees that its block is no longer used. */
+/* The slots of a word that are free, by the owner's bits or by those that others set and nobody
+ * merged yet. Whoever sees a bit sees that its block is no longer used. */
 static inline uint64_t bm_slab_free_or_remote(struct bm_slab *slab, struct bm_remote_line *line,
                                               unsigned index)
 {
