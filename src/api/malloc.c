@@ -1,5 +1,5 @@
 /*
- * malloc: the entry points of malloc(3), and the fast paths inlined into them.
+ * malloc: the entry points of malloc(3), the fast paths inlined into them.
  *
  * Contracts are in buddymalloc/buddymalloc.h. A fast path either does all of its work, or
  * nothing that a slow path can't start over from.
@@ -7,6 +7,7 @@
 #include "api/block.h"
 #include "api/export.h"
 #include "api/options.h"
+#include "api/small.h"
 #include "api/system_memory.h"
 #include "api/thread_arena.h"
 #include "core/huge.h"
@@ -15,11 +16,6 @@
 #include <errno.h>
 #include <stdint.h>
 #include <string.h>
-
-BM_INLINE bool take_small(size_t size, void **block)
-{
-    return bm_arena_take(bm_arena_cursor(bm_thread.fast, size), block);
-}
 
 static BM_COLD void *no_memory(void)
 {
@@ -61,7 +57,7 @@ static BM_SLOW void *malloc_slow(size_t size)
 BM_PUBLIC void *buddymalloc_malloc(size_t size)
 {
     void *block;
-    if (bm_likely(size <= BM_SMALL_MAX) && bm_likely(take_small(size, &block)))
+    if (bm_likely(size <= BM_SMALL_MAX) && bm_likely(bm_small_take(size, &block)))
         return block;
     return malloc_slow(size);
 }
@@ -75,7 +71,7 @@ static BM_SLOW void free_slow(void *block)
 
 BM_PUBLIC void buddymalloc_free(void *block)
 {
-    if (bm_unlikely(!bm_arena_free_fast(bm_thread.fast, block)))
+    if (bm_unlikely(!bm_small_free(block)))
         free_slow(block);
 }
 
@@ -98,7 +94,7 @@ BM_PUBLIC void *buddymalloc_calloc(size_t count, size_t size)
     void *block;
     if (bm_unlikely(__builtin_mul_overflow(count, size, &bytes)))
         return no_memory();
-    if (bm_likely(bytes <= BM_SMALL_MAX) && bm_likely(take_small(bytes, &block)))
+    if (bm_likely(bytes <= BM_SMALL_MAX) && bm_likely(bm_small_take(bytes, &block)))
         return memset(block, 0, bytes);
     return calloc_slow(bytes);
 }
@@ -119,7 +115,7 @@ static BM_SLOW void *realloc_slow(void *block, size_t size)
 BM_INLINE bool move_small(void *block, size_t size, size_t slot_bytes, void **moved)
 {
     size_t wanted = bm_block_bytes_to_ask(slot_bytes, size);
-    if (bm_unlikely(wanted > BM_SMALL_MAX) || bm_unlikely(!take_small(wanted, moved)))
+    if (bm_unlikely(wanted > BM_SMALL_MAX) || bm_unlikely(!bm_small_take(wanted, moved)))
         return false;
     memcpy(*moved, block, size < slot_bytes ? size : slot_bytes);
     buddymalloc_free(block);
