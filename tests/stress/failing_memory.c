@@ -179,7 +179,7 @@ static void *work(void *argument)
     unsigned thread = (unsigned)(uintptr_t)argument;
     struct random random = random_init(thread);
     struct held held[slot_count] = {{NULL, 0, 0}};
-    unsigned long steps = stress_steps(300000) / 48 / phase_count;
+    unsigned long steps = stress_steps(300000) / 96 / phase_count;
 
     for (unsigned phase = 0; phase < phase_count; phase++) {
         wait_for_all();
