@@ -39,8 +39,9 @@ REALLOC = (message("(double|invalid) (free|realloc)"),)
 USABLE_SIZE = (message("invalid malloc_usable_size"),)
 SIZE = (message("invalid size"),)
 OVERFLOW = (message("overflow"),)
-OVERFLOW_OR_FAULT = (message("overflow"), FAULT)
-UNDERFLOW_OR_FAULT = (message("(underflow|overflow)"), FAULT)
+# Far from its block, a write may hit one that is live or one that is free, or a guard.
+OVERFLOW_OR_FAULT = (message("(overflow|write after free)"), FAULT)
+UNDERFLOW_OR_FAULT = (message("(underflow|overflow|write after free)"), FAULT)
 WRITE_AFTER_FREE = (message("write after free"), FAULT)
 STALE = (FOILED, FAULT)
 
