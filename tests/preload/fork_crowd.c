@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
-enum { thread_count = 64, block_count = 40, default_forks = 40 };
+enum { thread_count = 64, block_count = 40, default_forks = 25 };
 
 static unsigned char *blocks[thread_count][block_count]; /* kept by the parent */
 static _Atomic(unsigned char *) handed_over[thread_count];
