@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs the misuses of tests/misuse on this malloc and on others, and writes a table: who ends which.
+"""Runs the misuses of tests/misuse on this malloc and on others: a table of who ends which.
 
 The programs are built once against the standard names (bench/misuse/standard) and run with each
 allocator preloaded, in its default settings. tools/misuse-table calls this.
@@ -166,8 +166,8 @@ def report(allocators, ends):
     sizes = ", ".join(f"{name} {size}" for name, size in kinds.SIZES.items())
     versions = ", ".join(version_of(allocator) for allocator in allocators)
     return "\n\n".join([
-        f"By `tools/misuse-table` on {datetime.date.today()}, {platform.machine()}, each misuse run "
-        f"{RUNS} times: {versions}.",
+        f"By `tools/misuse-table` on {datetime.date.today()}, {platform.machine()}, "
+        f"each misuse run {RUNS} times: {versions}.",
         "### By kind", count_table(names, ends),
         "### Every kind", LEGEND, f"Letters stand for the sizes, in bytes: {sizes}.",
         kinds_table(names, ends),

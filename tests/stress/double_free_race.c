@@ -1,6 +1,6 @@
 /*
- * double_free_race CASE [RACES]: two threads free one block at the same moment, again and again, and
- * it is counted how many of these double frees are found out: by the call, or by the next merge.
+ * double_free_race CASE [RACES]: two threads free one block at the same moment, again and again,
+ * and it is counted how many of these are found out: by the call, or by the next merge.
  *
  * Each run of races ends by the abort of the child that runs it; the next child goes on. The heap's
  * structure is walked after each race that was not reported. Where nobody allocates meanwhile, all
@@ -23,6 +23,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { small_bytes = 64, page_bytes = 100 * 1024, huge_bytes = 8 * 1024 * 1024, probes = 600 };
@@ -31,8 +32,10 @@ enum phase { racing, merging, walking };
 
 /* What the parent learns from its children. */
 struct record {
-    _Atomic unsigned long races;     /* that ended without a report */
-    _Atomic unsigned long lost_anew; /* of these: that freed the block's next life */
+    _Atomic unsigned long races; /* that ended without a report */
+    /* Of these, that freed the block's next life: the second free came after that had begun, or
+     * overlapped with its beginning, or had ended before. */
+    _Atomic unsigned long after, meanwhile, before;
     _Atomic int phase;
 };
 
@@ -71,6 +74,9 @@ static struct record *record;
 static struct race race;
 static unsigned long race_count;
 
+/* When the remote free took place, and when the owner asked for the block again. */
+static _Atomic unsigned long free_begin_ns, free_end_ns, take_begin_ns, take_end_ns;
+
 static _Atomic(char *) block;         /* what is freed twice */
 static _Atomic unsigned starters;     /* threads that wait for the race to begin */
 static _Atomic unsigned rounds_begun; /* races whose starters were let go */
@@ -79,6 +85,13 @@ static void pause_processor(unsigned count)
 {
     for (volatile unsigned i = 0; i < count; i++)
         continue;
+}
+
+static void stamp(_Atomic unsigned long *moment)
+{
+    struct timespec now;
+    check(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
+    atomic_store(moment, (unsigned long)now.tv_sec * 1000000000 + (unsigned long)now.tv_nsec);
 }
 
 /* Lets both go at once. */
@@ -105,7 +118,9 @@ static void *free_remotely(void *stream)
         start_together(threads);
         char *victim = atomic_load(&block);
         pause_processor((unsigned)random_below(&random, 100));
+        stamp(&free_begin_ns);
         buddymalloc_free(victim);
+        stamp(&free_end_ns);
         start_together(threads);
     }
     return NULL;
@@ -143,13 +158,23 @@ static bool is_given_out_again(const char *live)
     return is_found;
 }
 
+static void count_lost(void)
+{
+    if (atomic_load(&free_begin_ns) > atomic_load(&take_end_ns))
+        atomic_fetch_add(&record->after, 1);
+    else if (atomic_load(&free_end_ns) < atomic_load(&take_begin_ns))
+        atomic_fetch_add(&record->before, 1);
+    else
+        atomic_fetch_add(&record->meanwhile, 1);
+}
+
 static void look_at_heap(char *next)
 {
     atomic_store(&record->phase, merging);
     (void)buddymalloc_malloc_trim(0);
     bool is_lost = next != NULL && is_given_out_again(next);
     if (is_lost)
-        atomic_fetch_add(&record->lost_anew, 1);
+        count_lost();
     else
         buddymalloc_free(next);
     atomic_store(&record->phase, walking);
@@ -196,7 +221,9 @@ static char *race_once(struct random *random, unsigned threads)
     pause_processor((unsigned)random_below(random, 100));
     if (race.frees != by_two_remotes)
         buddymalloc_free(victim);
+    stamp(&take_begin_ns);
     char *next = take_again(victim);
+    stamp(&take_end_ns);
     start_together(threads);
     return next;
 }
@@ -300,10 +327,11 @@ int main(int argc, char **argv)
         }
         all += reported[racing] + reported[merging] + reported[walking];
     }
-    (void)printf("%lu races: %lu reported by the call, %lu by the next merge, %lu not reported, of "
-                 "which %lu freed the block's next life\n",
-                 all, reported[racing], reported[merging], atomic_load(&record->races),
-                 atomic_load(&record->lost_anew));
+    (void)printf("%lu races: %lu reported by the call, %lu by the next merge, %lu not reported\n",
+                 all, reported[racing], reported[merging], atomic_load(&record->races));
+    (void)printf("freed the block's next life: %lu after it had begun, %lu meanwhile, %lu before\n",
+                 atomic_load(&record->after), atomic_load(&record->meanwhile),
+                 atomic_load(&record->before));
     check(reported[walking] == 0);
     check(race.is_reused || atomic_load(&record->races) == 0);
     return 0;

@@ -1,12 +1,13 @@
 /*
- * soak [SECONDS]: everything at once, for a given time. Threads come and go, hand blocks of all sizes
- * to one another, resize, move and trim; the process forks, and its children use what they
+ * soak [SECONDS]: everything at once, for a given time. Threads come and go, hand blocks of all
+ * sizes to one another, resize, move and trim; the process forks, and its children use what they
  * inherited, under limits and out of memory.
  *
- * Twice a second all stand still: then each structure is walked, and the bytes that the heap says are
- * in use must be those of the blocks that are live, to the byte: none lost, none leaked. In the end
- * nothing is left, and in a run that is long enough to tell the resident set must not have grown since
- * the first third of the time. A seed fixes what each thread does, not how they interleave.
+ * Twice a second all stand still: then each structure is walked, and the bytes that the heap says
+ * are in use must be those of the blocks that are live, to the byte: none lost, none leaked. In the
+ * end nothing is left, and in a run that is long enough to tell the resident set must not have
+ * grown since the first third of the time. A seed fixes what each thread does, not how they
+ * interleave.
  */
 #include "api/arenas.h"
 #include "stress.h"
