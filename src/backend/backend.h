@@ -5,8 +5,8 @@
  * the system take the contents of free parts back (purge), and may return the addresses
  * (release). Nothing else in buddymalloc talks to the system about memory.
  *
- * Every call is made with the system-memory lock held, except purge and resident, which may run
- * under an arena's gate or no lock and so must touch no state of the backend. A call that fails
+ * Every call is made with the system-memory lock held, except purge, resident and protect, which
+ * may run under an arena's gate or no lock and so must touch no state of the backend. A call that fails
  * changes nothing. No call allocates, sets errno for its caller, or prints.
  */
 #ifndef BM_BACKEND_BACKEND_H
@@ -56,6 +56,11 @@ struct bm_backend {
      * system; the others read as zero or are swapped out, and cost a page fault each to touch. As
      * purge, it may run at any time. */
     size_t (*resident)(struct bm_backend *backend, void *address, size_t bytes);
+
+    /* Optional (NULL: not supported): makes a committed, page-aligned range inaccessible, or
+     * accessible again with the contents it had; purge works on either. As purge, it may run at any
+     * time. False: it is as it was. */
+    bool (*protect)(struct bm_backend *backend, void *address, size_t bytes, bool is_accessible);
 
     /* Optional (NULL: not supported): asks for huge pages under a reserved range, or for none. A
      * wish. */

@@ -155,6 +155,17 @@ static void *mmap_remap(struct bm_backend *backend, void *address, size_t old_by
     return result;
 }
 
+static bool mmap_protect(struct bm_backend *backend, void *address, size_t bytes,
+                         bool is_accessible)
+{
+    (void)backend;
+    int saved_errno = errno;
+    bool is_done =
+        mprotect(address, bytes, is_accessible ? PROT_READ | PROT_WRITE : PROT_NONE) == 0;
+    errno = saved_errno;
+    return is_done;
+}
+
 static void mmap_advise_huge(struct bm_backend *backend, void *address, size_t bytes,
                              bool is_wanted)
 {
@@ -172,6 +183,7 @@ struct bm_backend *bm_backend_default(void)
         .release = mmap_release,
         .resident = mmap_resident,
         .remap = mmap_remap,
+        .protect = mmap_protect,
         .advise_huge = mmap_advise_huge,
     };
     if (bm_unlikely(backend.page_bytes == 0)) {

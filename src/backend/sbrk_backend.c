@@ -197,6 +197,16 @@ static bool sbrk_release(struct bm_backend *backend, void *address, size_t bytes
     return is_done;
 }
 
+static bool sbrk_protect(struct bm_backend *backend, void *address, size_t bytes,
+                         bool is_accessible)
+{
+    (void)backend;
+    int saved_errno = errno;
+    bool is_done = mprotect(address, bytes, is_accessible ? PROT_READ | PROT_WRITE : PROT_NONE) == 0;
+    errno = saved_errno;
+    return is_done;
+}
+
 static void sbrk_advise_huge(struct bm_backend *backend, void *address, size_t bytes,
                              bool is_wanted)
 {
@@ -215,7 +225,8 @@ struct bm_backend *bm_backend_default(void)
             .release = sbrk_release,
             .resident = sbrk_resident,
             .remap = NULL,
-            .advise_huge = sbrk_advise_huge,
+            .protect = sbrk_protect,
+.advise_huge = sbrk_advise_huge,
         },
     };
     if (bm_unlikely(segment.base.page_bytes == 0)) {
