@@ -12,15 +12,6 @@
 
 #include <string.h>
 
-/* What an address turned out to be: a live block of a tree, or a huge one. */
-struct place {
-    size_t bytes; /* usable */
-    struct bm_tree *tree;
-    struct bm_slab *slab;
-    size_t slot;
-    struct bm_huge *huge; /* NULL: it is in a tree */
-};
-
 /* ---- allocate ---- */
 
 /* After a slow path that allocates, with no lock held. */
@@ -118,6 +109,15 @@ void *bm_block_allocate_aligned(size_t alignment, size_t bytes, bool *is_zero)
     return allocate_aligned(alignment, bytes, is_zero);
 }
 
+void *bm_block_allocate_huge(size_t alignment, size_t bytes, bool *is_zero)
+{
+    void *block = allocate_huge(bytes, alignment, is_zero);
+    if (bm_likely(block != NULL))
+        return block;
+    bm_trim_for_more();
+    return allocate_huge(bytes, alignment, is_zero);
+}
+
 void *bm_block_allocate(size_t bytes, bool *is_zero)
 {
     return bm_block_allocate_aligned(BM_QUANTUM, bytes, is_zero);
@@ -125,18 +125,18 @@ void *bm_block_allocate(size_t bytes, bool *is_zero)
 
 /* ---- find ---- */
 
-static bool find_huge(struct bm_huge *huge, void *block, struct place *place)
+static bool find_huge(struct bm_huge *huge, void *block, struct bm_place *place)
 {
     if (block != huge->user ||
         atomic_load_explicit(&huge->state, memory_order_acquire) != BM_HUGE_LIVE)
         return false;
-    *place = (struct place){.huge = huge,
-                            .bytes = atomic_load_explicit(&huge->bytes, memory_order_relaxed)};
+    *place = (struct bm_place){.huge = huge,
+                               .bytes = atomic_load_explicit(&huge->bytes, memory_order_relaxed)};
     return true;
 }
 
 /* The chunk is ours. False: no live block starts here. */
-static bool find_in(struct bm_chunk *chunk, void *block, struct place *place)
+static bool find_in(struct bm_chunk *chunk, void *block, struct bm_place *place)
 {
     if (chunk->kind == BM_CHUNK_HUGE)
         return find_huge((struct bm_huge *)chunk, block, place);
@@ -149,12 +149,12 @@ static bool find_in(struct bm_chunk *chunk, void *block, struct place *place)
     uint64_t own = atomic_load_explicit(&slab->free[slot / 64], memory_order_acquire);
     if ((own >> (slot % 64) & 1) != 0 || bm_remote_has(tree, slab, slot))
         return false;
-    *place =
-        (struct place){.tree = tree, .slab = slab, .slot = slot, .bytes = bm_slab_slot_bytes(slab)};
+    *place = (struct bm_place){
+        .tree = tree, .slab = slab, .slot = slot, .bytes = bm_slab_slot_bytes(slab)};
     return true;
 }
 
-static bool find(void *block, struct place *place)
+bool bm_block_locate(void *block, struct bm_place *place)
 {
     struct bm_chunk *chunk = bm_chunk_of(block);
     return bm_system_has(chunk) && find_in(chunk, block, place);
@@ -180,25 +180,36 @@ static bool is_free_slot(void *block, size_t *slot_bytes)
     return bm_slab_find_slot(slab, bm_tree_offset(tree, block), &slot);
 }
 
-static BM_COLD BM_NORETURN void report_misuse(void *block, const char *operation)
+static BM_COLD BM_NORETURN void report(void *block, const char *prefix, const char *operation,
+                                       size_t slot_bytes)
 {
     struct bm_message what;
-    size_t slot_bytes;
-    bool is_free = is_free_slot(block, &slot_bytes);
-    bool is_free_operation = strcmp(operation, "free") == 0;
     bm_message_init(&what);
-    bm_message_text(&what, is_free && is_free_operation ? "double " : "invalid ");
+    bm_message_text(&what, prefix);
     bm_message_text(&what, operation);
     what.text[what.length] = '\0';
     bm_misuse(what.text, block, slot_bytes);
 }
 
+BM_COLD void bm_block_report_freed(void *block, const char *operation, size_t slot_bytes)
+{
+    report(block, strcmp(operation, "free") == 0 ? "double " : "invalid ", operation, slot_bytes);
+}
+
+BM_COLD void bm_block_report(void *block, const char *operation)
+{
+    size_t slot_bytes;
+    if (is_free_slot(block, &slot_bytes))
+        bm_block_report_freed(block, operation, slot_bytes);
+    report(block, "invalid ", operation, slot_bytes);
+}
+
 size_t bm_block_find(void *block, const char *operation, struct bm_tree **tree,
                      struct bm_slab **slab)
 {
-    struct place place;
-    if (bm_unlikely(!find(block, &place)))
-        report_misuse(block, operation);
+    struct bm_place place;
+    if (bm_unlikely(!bm_block_locate(block, &place)))
+        bm_block_report(block, operation);
     *tree = place.tree;
     *slab = place.slab;
     return place.bytes;
@@ -249,14 +260,14 @@ static bool free_without_lookup(struct bm_chunk *chunk, void *block)
 
 static void free_block(void *block)
 {
-    struct place place;
+    struct bm_place place;
     struct bm_chunk *chunk = bm_chunk_of(block);
     if (bm_unlikely(!bm_system_has(chunk)))
-        report_misuse(block, "free");
+        bm_block_report(block, "free");
     if (free_without_lookup(chunk, block))
         return;
     if (bm_unlikely(!find_in(chunk, block, &place)))
-        report_misuse(block, "free");
+        bm_block_report(block, "free");
     if (bm_unlikely(bm_options.perturb != 0))
         memset(block, bm_options.perturb, place.bytes);
     if (place.huge != NULL)
@@ -277,7 +288,7 @@ void bm_block_free(void *block)
 /* ---- resize ---- */
 
 /* In place, or by moving page tables; NULL: it has to be copied. */
-static void *resize_without_copy(void *block, struct place *place, size_t bytes)
+static void *resize_without_copy(void *block, struct bm_place *place, size_t bytes)
 {
     if (place->huge != NULL)
         return bytes > BM_PAGE_BLOCK_MAX ? bm_system_resize_huge(place->huge, bytes) : NULL;
@@ -292,10 +303,10 @@ static void *resize_without_copy(void *block, struct place *place, size_t bytes)
 
 void *bm_block_resize(void *block, size_t bytes)
 {
-    struct place place;
+    struct bm_place place;
     bm_thread_tick();
-    if (bm_unlikely(!find(block, &place)))
-        report_misuse(block, "realloc");
+    if (bm_unlikely(!bm_block_locate(block, &place)))
+        bm_block_report(block, "realloc");
     if (bytes > PTRDIFF_MAX)
         return NULL;
     void *resized = resize_without_copy(block, &place, bytes);

@@ -11,13 +11,34 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct bm_huge;
+
+/* Where a live block lies: in a tree, or it is a huge one. */
+struct bm_place {
+    size_t bytes; /* usable */
+    struct bm_tree *tree;
+    struct bm_slab *slab;
+    size_t slot;
+    struct bm_huge *huge; /* NULL: it is in a tree */
+};
+
 /* A block of `bytes`; *is_zero: whether it reads as zero. */
 void *bm_block_allocate(size_t bytes, bool *is_zero);
 /* The same at a multiple of `alignment`, a power of two. */
 void *bm_block_allocate_aligned(size_t alignment, size_t bytes, bool *is_zero);
+/* The same, in chunks of its own however small it is. */
+void *bm_block_allocate_huge(size_t alignment, size_t bytes, bool *is_zero);
 
 /* Frees a block, or aborts when it is none. Not NULL. */
 void bm_block_free(void *block);
+
+/* Finds the live block that starts at an address, which may be any: false when none does. */
+bool bm_block_locate(void *block, struct bm_place *place);
+
+/* Aborts with "invalid <operation>", or "double free" when a slot starts there. */
+BM_NORETURN void bm_block_report(void *block, const char *operation);
+/* The same for a block that is known to be free. */
+BM_NORETURN void bm_block_report_freed(void *block, const char *operation, size_t slot_bytes);
 
 /* Usable bytes of a live block; aborts with "invalid <operation>" when it is none. */
 size_t bm_block_bytes(void *block, const char *operation);

@@ -5,12 +5,12 @@
 #include "api/introspect.h"
 
 #include "api/arenas.h"
-#include "api/block.h"
 #include "api/export.h"
 #include "api/options.h"
 #include "api/system_memory.h"
 #include "api/thread_arena.h"
 #include "api/trim.h"
+#include "api/user_block.h"
 #include "base/message.h"
 
 #include <errno.h>
@@ -245,7 +245,7 @@ BM_PUBLIC int buddymalloc_mallopt(int parameter, int value)
 {
     bm_system_init();
     if (parameter == PARAMETER_PERTURB) {
-        bm_options.perturb = (uint8_t)value;
+        bm_options.perturb = BM_HARDENED ? 0 : (uint8_t)value;
         bm_thread_update_fast();
         return 1;
     }
@@ -256,7 +256,7 @@ BM_PUBLIC int buddymalloc_mallopt(int parameter, int value)
 
 BM_PUBLIC size_t buddymalloc_malloc_usable_size(void *block)
 {
-    return block == NULL ? 0 : bm_block_bytes(block, "malloc_usable_size");
+    return block == NULL ? 0 : bm_user_bytes(block, "malloc_usable_size");
 }
 
 #if BM_OVERRIDE

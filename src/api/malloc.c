@@ -4,12 +4,12 @@
  * Contracts are in buddymalloc/buddymalloc.h. A fast path either does all of its work, or
  * nothing that a slow path can't start over from.
  */
-#include "api/block.h"
 #include "api/export.h"
 #include "api/options.h"
 #include "api/small.h"
 #include "api/system_memory.h"
 #include "api/thread_arena.h"
+#include "api/user_block.h"
 #include "core/huge.h"
 #include "core/page_block.h"
 
@@ -46,7 +46,7 @@ static BM_SLOW void *malloc_slow(size_t size)
     void *block;
     if (take_kept(size, &block, &is_zero))
         return block;
-    block = bm_block_allocate(size, &is_zero);
+    block = bm_user_allocate(size, &is_zero);
     if (bm_unlikely(block == NULL))
         return no_memory();
     if (bm_unlikely(bm_options.perturb != 0))
@@ -64,9 +64,8 @@ BM_PUBLIC void *buddymalloc_malloc(size_t size)
 
 static BM_SLOW void free_slow(void *block)
 {
-    if (block == NULL)
-        return;
-    bm_block_free(block);
+    if (block != NULL)
+        bm_user_free(block, SIZE_MAX);
 }
 
 BM_PUBLIC void buddymalloc_free(void *block)
@@ -80,7 +79,7 @@ static BM_SLOW void *calloc_slow(size_t size)
     bool is_zero;
     void *block;
     if (!take_kept(size, &block, &is_zero))
-        block = bm_block_allocate(size, &is_zero);
+        block = bm_user_allocate(size, &is_zero);
     if (bm_unlikely(block == NULL))
         return no_memory();
     if (!is_zero)
@@ -107,7 +106,7 @@ static BM_SLOW void *realloc_slow(void *block, size_t size)
         buddymalloc_free(block);
         return NULL;
     }
-    void *resized = bm_block_resize(block, size);
+    void *resized = bm_user_resize(block, size);
     return resized == NULL ? no_memory() : resized;
 }
 
@@ -144,17 +143,22 @@ BM_PUBLIC void *buddymalloc_reallocarray(void *block, size_t count, size_t size)
     return buddymalloc_realloc(block, bytes);
 }
 
+static BM_SLOW void free_sized_slow(void *block, size_t size)
+{
+    if (block != NULL)
+        bm_user_free(block, size);
+}
+
 BM_PUBLIC void buddymalloc_free_sized(void *block, size_t size)
 {
-    (void)size;
-    buddymalloc_free(block);
+    if (bm_unlikely(!bm_small_free(block)))
+        free_sized_slow(block, size);
 }
 
 BM_PUBLIC void buddymalloc_free_aligned_sized(void *block, size_t alignment, size_t size)
 {
     (void)alignment;
-    (void)size;
-    buddymalloc_free(block);
+    buddymalloc_free_sized(block, size);
 }
 
 BM_OVERRIDES(malloc);

@@ -146,7 +146,7 @@ static bool set_option(const char *text, size_t length)
 void bm_options_read(void)
 {
     const char *perturb = secure_getenv("MALLOC_PERTURB_");
-    if (perturb != NULL)
+    if (perturb != NULL && !BM_HARDENED)
         read_perturb(perturb);
     const char *text = secure_getenv("BUDDYMALLOC_CONF");
     while (text != NULL && *text != '\0') {

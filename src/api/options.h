@@ -25,7 +25,7 @@
 #include <sys/types.h>
 
 struct bm_options {
-    _Atomic uint8_t perturb; /* 0: off */
+    _Atomic uint8_t perturb; /* 0: off; always in the hardened library, where what is free is 0 */
     bool huge_pages;
     bool background_purge;
     int purge_delay_ms; /* core/decay.h */

@@ -1,5 +1,7 @@
 #include "api/system_memory.h"
 
+#include "api/hardened/guard.h"
+#include "api/hardened/seal.h"
 #include "api/options.h"
 #include "api/process.h"
 #include "backend/backend.h"
@@ -59,6 +61,8 @@ static void *acquire_chunk(struct bm_chunk_source *source, enum bm_page_advice a
 static void publish_chunk(struct bm_chunk_source *source, struct bm_chunk *chunk)
 {
     (void)source;
+    if (BM_HARDENED)
+        bm_guard_tree((struct bm_tree *)chunk);
     bm_system_lock();
     bm_chunk_map_set(&regions.map, chunk, true);
     bm_system_unlock();
@@ -69,7 +73,9 @@ static void release_chunk(struct bm_chunk_source *source, struct bm_chunk *chunk
     (void)source;
     bm_system_lock();
     bm_chunk_map_set(&regions.map, chunk, false);
-    bm_regions_release(&regions, chunk, 1);
+    /* A chunk whose guards stay is of no use to anybody: it is lost. */
+    if (!BM_HARDENED || bm_guard_open_tree((struct bm_tree *)chunk))
+        bm_regions_release(&regions, chunk, 1);
     decay();
     bm_system_unlock();
 }
@@ -135,6 +141,11 @@ static void init(void)
     source.page_bytes = backend->page_bytes;
     bm_process_start();
     source.purge_delay_ms = regions.purge_delay_ms = bm_options.purge_delay_ms;
+    if (BM_HARDENED) {
+        /* A chunk that was in use held headers: it comes back as zero. */
+        regions.purge_delay_ms = BM_PURGE_AT_ONCE;
+        bm_seal_init();
+    }
     source.has_huge_pages = backend->has_huge_pages;
     source.asks_for_huge_pages = bm_options.huge_pages;
     set_limit(bm_options.limit_bytes);
@@ -214,7 +225,19 @@ void *bm_system_resize_huge(struct bm_huge *huge, size_t bytes)
     return block;
 }
 
-/* ---- zero ---- */
+/* ---- pages of a block ---- */
+
+bool bm_system_protect(void *address, size_t bytes, bool is_accessible)
+{
+    struct bm_backend *backend = regions.backend;
+    return backend->protect != NULL && backend->protect(backend, address, bytes, is_accessible);
+}
+
+void bm_system_clear(void *address, size_t bytes)
+{
+    if (bytes != 0 && !regions.backend->purge(regions.backend, address, bytes))
+        memset(address, 0, bytes);
+}
 
 /* Whether less than half of a range has pages, and is worth asking. */
 static bool is_sparse(struct bm_backend *backend, char *address, size_t bytes)

@@ -38,6 +38,13 @@ void bm_system_drop_kept_huge(struct bm_arena *arena);
 /* Resizes in place or by moving page tables: the block's address, or NULL: unchanged. */
 void *bm_system_resize_huge(struct bm_huge *huge, size_t bytes);
 
+/* Makes a range of whole pages inaccessible, or accessible again. False: it is as it was. No
+ * lock. */
+bool bm_system_protect(void *address, size_t bytes, bool is_accessible);
+
+/* Makes a range of whole pages read as zero, given back to the system if that takes it. No lock. */
+void bm_system_clear(void *address, size_t bytes);
+
 /* Makes a live block read as zero: large ones of which the system holds little are given back to
  * it, for it has zero pages and the program may never touch them; all others are written. No
  * lock. */

@@ -4,6 +4,8 @@
 #include "api/housekeeping.h"
 #include "api/options.h"
 #include "api/system_memory.h"
+#include "api/user_block.h"
+#include "base/random.h"
 
 /* The arena of threads that have none: every cursor is out of slots, no chunk is its own. It is
  * never written, so its gate needs no initialisation. */
@@ -30,6 +32,7 @@ static void end_thread(void *arena)
     enum { ROUNDS = BM_THREAD_SANITIZER ? 2 : 3 };
     if (bm_thread.destructor_rounds++ < ROUNDS && pthread_setspecific(exit_key, arena) == 0)
         return;
+    bm_user_end_thread();
     bm_thread.state = BM_THREAD_ENDED;
     bm_thread.arena = NULL;
     bm_thread_update_fast();
@@ -104,7 +107,7 @@ void bm_thread_tick(void)
 
 void bm_thread_update_fast(void)
 {
-    bool is_usable = bm_thread.arena != NULL && bm_options.perturb == 0;
+    bool is_usable = !BM_HARDENED && bm_thread.arena != NULL && bm_options.perturb == 0;
     bm_thread.fast = is_usable ? bm_thread.arena : &no_arena;
 }
 
@@ -129,6 +132,7 @@ void bm_threads_after_fork_in_parent(void)
 void bm_threads_after_fork_in_child(void)
 {
     bm_mutex_holds_all = false;
+    bm_random_recover();
     bm_system_recover(bm_thread.arena == NULL ? NULL : bm_thread.arena->kept_huge);
     bm_mutex_init(&shared_lock);
     bm_arenas_recover(bm_thread.arena, shared_arena);

@@ -17,6 +17,8 @@ enum bm_thread_state {
     BM_THREAD_ENDED,
 };
 
+struct bm_quarantine;
+
 struct bm_thread {
     /* What the fast paths use: the thread's arena, or one that has nothing and owns nothing,
      * so that "no arena yet" and "every block has to be filled" need no test of their own. */
@@ -24,8 +26,9 @@ struct bm_thread {
     struct bm_arena *arena; /* NULL: none */
     enum bm_thread_state state;
     unsigned destructor_rounds;
-    unsigned slow_calls; /* see bm_thread_tick */
-    bool is_in_tick;     /* whatever the clock calls may allocate */
+    unsigned slow_calls;              /* see bm_thread_tick */
+    bool is_in_tick;                  /* whatever the clock calls may allocate */
+    struct bm_quarantine *quarantine; /* of the hardened library; NULL: none yet */
 };
 
 extern __thread struct bm_thread bm_thread __attribute__((tls_model("initial-exec")));

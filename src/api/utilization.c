@@ -2,9 +2,9 @@
  * Contracts: buddymalloc/buddymalloc.h. */
 #include "core/utilization.h"
 
-#include "api/block.h"
 #include "api/export.h"
 #include "api/thread_arena.h"
+#include "api/user_block.h"
 #include "core/huge.h"
 
 #include <errno.h>
@@ -15,7 +15,7 @@ static BM_SLOW int should_move_slow(void *block)
     struct bm_slab *slab;
     if (block == NULL)
         return 0;
-    (void)bm_block_find(block, "should_move", &tree, &slab);
+    (void)bm_user_find(block, "should_move", &tree, &slab);
     /* Nothing but its own pages would go. */
     if (slab == NULL)
         return 0;
@@ -38,7 +38,7 @@ BM_PUBLIC int buddymalloc_utilization(void *block, struct buddymalloc_utilizatio
         errno = EINVAL;
         return -1;
     }
-    size_t bytes = bm_block_find(block, "utilization", &tree, &slab);
+    size_t bytes = bm_user_find(block, "utilization", &tree, &slab);
     struct bm_utilization counted = {bytes, 1, 1, 1, 1, 1, 0, bytes};
     if (slab == NULL)
         counted.tree_bytes = bm_huge_capacity((struct bm_huge *)bm_chunk_of(block));

@@ -2,6 +2,11 @@
 #ifndef BM_BASE_ATTRIBUTES_H
 #define BM_BASE_ATTRIBUTES_H
 
+/* Whether this is the hardened library; what is shared with the other one doesn't ask. */
+#ifndef BM_HARDENED
+#define BM_HARDENED 0
+#endif
+
 #define bm_likely(condition)   __builtin_expect(!!(condition), 1)
 #define bm_unlikely(condition) __builtin_expect(!!(condition), 0)
 

@@ -294,11 +294,14 @@ static bool aim_cursor(struct bm_cursor *cursor, struct bm_slab *slab)
 {
     if (slab == NULL)
         return false;
-    for (unsigned index = 0; index < BM_SLAB_WORDS; index++)
+    unsigned first = BM_HARDENED ? bm_random() : 0;
+    for (unsigned tried = 0; tried < BM_SLAB_WORDS; tried++) {
+        unsigned index = (first + tried) % BM_SLAB_WORDS;
         if (atomic_load_explicit(&slab->free[index], memory_order_relaxed) != 0) {
             point_cursor(cursor, slab, index);
             return true;
         }
+    }
     return false;
 }
 

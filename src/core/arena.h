@@ -18,6 +18,7 @@
 
 #include "base/attributes.h"
 #include "base/mutex.h"
+#include "base/random.h"
 #include "core/chunk.h"
 #include "core/decay.h"
 #include "core/size_class.h"
@@ -39,7 +40,7 @@ enum {
  *
  * The bit to try next is found one call ahead, so that the address malloc returns does not wait
  * for the word, which the last free may just have written: a loop of malloc and free is bound by
- * that wait. It is a guess. The word decides.
+ * that wait. It is a guess. The word decides. The hardened library takes any free bit instead.
  */
 struct bm_cursor {
     _Atomic uint64_t *word; /* never NULL: a class without a slab points at a zero word */
@@ -144,10 +145,11 @@ static inline struct bm_slab *bm_cursor_slab(const struct bm_cursor *cursor)
 }
 
 /* Whether a free block may be kept for its thread alone: not where nothing may lie dirty, and not
- * where all together may hold only so much. */
+ * where all together may hold only so much. In the hardened library none is: it waits in
+ * quarantine instead. */
 static inline bool bm_arena_may_keep(const struct bm_arena *arena)
 {
-    return arena->source->purge_delay_ms != BM_PURGE_AT_ONCE &&
+    return !BM_HARDENED && arena->source->purge_delay_ms != BM_PURGE_AT_ONCE &&
            !atomic_load_explicit(&arena->source->is_limited, memory_order_relaxed);
 }
 
@@ -231,11 +233,19 @@ BM_INLINE struct bm_cursor *bm_arena_cursor(struct bm_arena *arena, size_t size)
     return (struct bm_cursor *)(void *)((char *)arena + offset);
 }
 
+/* Some bit that is set, if one is. */
+BM_INLINE uint32_t bm_random_bit(uint64_t word)
+{
+    uint32_t first = bm_random() % 64;
+    uint64_t rotated = word >> first | word << (-first % 64);
+    return first + bm_lowest_bit_or_any(rotated);
+}
+
 /* Takes a free slot of a class's current word. False: there is none (or no slab). */
 BM_INLINE bool bm_arena_take(struct bm_cursor *cursor, void **block)
 {
     uint64_t word = atomic_load_explicit(cursor->word, memory_order_relaxed);
-    uint32_t bit = cursor->guess % 64;
+    uint32_t bit = (BM_HARDENED ? bm_random_bit(word) : cursor->guess) % 64;
     if (bm_unlikely(!bm_test_and_clear(&word, bit))) {
         if (word == 0)
             return false;

@@ -1,6 +1,7 @@
 #include "core/buddy_tree.h"
 
 #include "base/message.h"
+#include "base/random.h"
 
 #include <string.h>
 
@@ -38,6 +39,22 @@ static unsigned lowest_free_node(const struct bm_buddy_tree *tree, unsigned leve
         if (tree->is_free[index] != 0)
             return index * 64 + bm_lowest_bit(tree->is_free[index]);
     return 0;
+}
+
+/* Any free node of a level that has one. */
+static unsigned random_free_node(const struct bm_buddy_tree *tree, unsigned level)
+{
+    unsigned begin = 1U << level;
+    unsigned first = begin + (bm_random() & (begin - 1));
+    for (unsigned looked_at = 0; looked_at < begin;) {
+        unsigned node = begin + ((first + looked_at) & (begin - 1));
+        uint64_t word = tree->is_free[node / 64] >> (node % 64);
+        unsigned left = begin < 64 ? 2 * begin - node : 64 - node % 64;
+        if ((word & bm_low_mask(left)) != 0)
+            return node + bm_lowest_bit(word);
+        looked_at += left;
+    }
+    return lowest_free_node(tree, level);
 }
 
 static void mark_free(struct bm_buddy_tree *tree, unsigned node)
@@ -85,8 +102,10 @@ void bm_buddy_tree_init(struct bm_buddy_tree *tree, unsigned depth)
     tree->depth = (uint16_t)depth;
 }
 
-bool bm_buddy_tree_allocate(struct bm_buddy_tree *tree, unsigned order, unsigned leaves,
-                            unsigned *first)
+/* Of the smallest blocks that fit, the one that `choose` takes. */
+BM_INLINE bool allocate(struct bm_buddy_tree *tree, unsigned order, unsigned leaves,
+                        unsigned choose(const struct bm_buddy_tree *tree, unsigned level),
+                        unsigned *first)
 {
     if (order > tree->depth)
         return false;
@@ -96,7 +115,7 @@ bool bm_buddy_tree_allocate(struct bm_buddy_tree *tree, unsigned order, unsigned
     if (candidates == 0)
         return false;
     unsigned level = bm_highest_bit(candidates);
-    unsigned node = lowest_free_node(tree, level);
+    unsigned node = choose(tree, level);
     mark_taken(tree, node);
     for (; level < wanted_level; level++) {
         node *= 2;
@@ -106,6 +125,18 @@ bool bm_buddy_tree_allocate(struct bm_buddy_tree *tree, unsigned order, unsigned
     if (leaves < 1U << order)
         bm_buddy_tree_release(tree, *first + leaves, (1U << order) - leaves);
     return true;
+}
+
+bool bm_buddy_tree_allocate(struct bm_buddy_tree *tree, unsigned order, unsigned leaves,
+                            unsigned *first)
+{
+    return allocate(tree, order, leaves, lowest_free_node, first);
+}
+
+bool bm_buddy_tree_allocate_at_random(struct bm_buddy_tree *tree, unsigned order, unsigned leaves,
+                                      unsigned *first)
+{
+    return allocate(tree, order, leaves, random_free_node, first);
 }
 
 bool bm_buddy_tree_claim(struct bm_buddy_tree *tree, unsigned first, unsigned leaves)

@@ -63,6 +63,10 @@ static inline int bm_buddy_tree_largest_order(const struct bm_buddy_tree *tree)
 BM_MUST_CHECK bool bm_buddy_tree_allocate(struct bm_buddy_tree *tree, unsigned order,
                                           unsigned leaves, unsigned *first);
 
+/* The same of any of those free blocks, so that nobody knows where what was allocated lies. */
+BM_MUST_CHECK bool bm_buddy_tree_allocate_at_random(struct bm_buddy_tree *tree, unsigned order,
+                                                    unsigned leaves, unsigned *first);
+
 /* Takes exactly the leaves [first, first + leaves) if all of them are free: how a block grows in
  * place. False: some leaf is not free, and nothing changed. */
 BM_MUST_CHECK bool bm_buddy_tree_claim(struct bm_buddy_tree *tree, unsigned first, unsigned leaves);

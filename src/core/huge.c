@@ -37,8 +37,9 @@ static bool lay_out(const struct bm_huge_heap *heap, size_t bytes, size_t alignm
     layout->lead_chunks = alignment >= BM_CHUNK_BYTES ? 1 : 0;
     layout->offset = 0;
     if (layout->lead_chunks == 0) {
-        size_t page_bytes = heap->regions->backend->page_bytes;
-        layout->offset = alignment > page_bytes ? alignment : page_bytes;
+        /* The header's page, and in the hardened library one for a guard. */
+        size_t front_bytes = heap->regions->backend->page_bytes * (BM_HARDENED ? 2 : 1);
+        layout->offset = alignment > front_bytes ? alignment : front_bytes;
     }
     layout->alignment = alignment >= BM_CHUNK_BYTES ? alignment : BM_CHUNK_BYTES;
     layout->chunks =

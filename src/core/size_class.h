@@ -13,6 +13,8 @@
 #ifndef BM_CORE_SIZE_CLASS_H
 #define BM_CORE_SIZE_CLASS_H
 
+#include "base/attributes.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,7 +26,9 @@ enum {
     BM_QUANTA = BM_SMALL_MAX / BM_QUANTUM + 1, /* sizes of slots in quanta, 0 among them */
     BM_SIZE_CLASSES = 120,
     BM_PAGE_CLASS = BM_SIZE_CLASSES, /* a slab of one slot: a page block, its size in leaves */
-    BM_PAGE_BLOCK_MAX = 512 * BM_LEAF_BYTES, /* the largest page block: half a chunk, bytes */
+    /* The largest page block, bytes: half a chunk, or where both of its halves have lost leaves to
+     * the header and to guards, a quarter. */
+    BM_PAGE_BLOCK_MAX = (BM_HARDENED ? 256 : 512) * BM_LEAF_BYTES,
     BM_MAX_SLOTS = 256,
     BM_CURSOR_BYTES = 24,
 };

@@ -78,14 +78,18 @@ struct bm_tree *bm_tree_init(void *chunk, bool is_zero, struct bm_arena *owner,
         memset(tree->dirty, 0xff, sizeof tree->dirty);
         tree->dirty_leaves = BM_TREE_LEAVES;
         tree->held_leaves = BM_TREE_LEAVES;
+        /* What is free reads as zero there. */
+        if (BM_HARDENED)
+            memset(tree + 1, 0, BM_CHUNK_BYTES - sizeof *tree);
     }
     tree->chunk.kind = BM_CHUNK_TREE;
     tree->owner = owner;
     tree->slabs_made = 1;
-    tree->header_leaves = (uint16_t)(BM_TREE_HEADER_LEAVES + extra_leaves);
+    tree->header_leaves = (uint16_t)(BM_TREE_HEADER_LEAVES + extra_leaves + BM_TREE_GUARD_LEAVES);
     bm_buddy_tree_init(&tree->pages, BM_BUDDY_MAX_DEPTH);
-    bm_buddy_tree_release(&tree->pages, tree->header_leaves, BM_TREE_LEAVES - tree->header_leaves);
+    bm_buddy_tree_release(&tree->pages, tree->header_leaves, bm_tree_leaves_for_blocks(tree));
     (void)take_leaves(tree, 0, tree->header_leaves);
+    (void)take_leaves(tree, BM_TREE_LEAVES - BM_TREE_GUARD_LEAVES, BM_TREE_GUARD_LEAVES);
     return tree;
 }
 
@@ -129,7 +133,10 @@ static struct bm_slab *make(struct bm_tree *tree, unsigned leaves, unsigned orde
 {
     if (bm_tree_room(tree) < (int)order)
         return NULL;
-    if (!bm_buddy_tree_allocate(&tree->pages, order, leaves, first))
+    bool is_found = BM_HARDENED
+                        ? bm_buddy_tree_allocate_at_random(&tree->pages, order, leaves, first)
+                        : bm_buddy_tree_allocate(&tree->pages, order, leaves, first);
+    if (!is_found)
         return NULL;
     struct bm_slab *slab = take_descriptor(tree);
     *is_zero = take_leaves(tree, *first, leaves);

@@ -31,6 +31,8 @@
 enum {
     BM_TREE_LEAVES = 1 << (BM_CHUNK_SHIFT - BM_LEAF_SHIFT),
     BM_TREE_SLABS = 512, /* descriptors, number 0 included */
+    /* Left out behind the header and at the chunk's end, for guards of the hardened library. */
+    BM_TREE_GUARD_LEAVES = BM_HARDENED ? 1 : 0,
     BM_SLAB_SCALE = sizeof(struct bm_slab) / sizeof(uint64_t),
 };
 
@@ -46,7 +48,8 @@ struct bm_tree {
     uint16_t held_leaves;   /* those whose dirty bit is set, free or not */
     uint16_t counted_dirty; /* dirty_leaves and held_leaves as far as the arena knows */
     uint16_t counted_held;
-    bool has_huge_pages; /* or may have: then time purges no less than one of them */
+    bool has_huge_pages;    /* or may have: then time purges no less than one of them */
+    bool has_guards;        /* the leaves left out for them are inaccessible; of the API layer */
     struct bm_arena *owner; /* constant while the tree lives */
     struct bm_tree *next;   /* in the arena's bucket */
     struct bm_tree *previous;
@@ -82,6 +85,12 @@ BM_INLINE struct bm_slab *bm_tree_slab_at(struct bm_tree *tree, uint32_t offset)
 {
     size_t words = tree->slab_of_leaf[offset >> BM_LEAF_SHIFT];
     return (struct bm_slab *)((uint64_t *)tree->slabs + words);
+}
+
+/* Those that are not left out for the header and for guards. */
+static inline unsigned bm_tree_leaves_for_blocks(const struct bm_tree *tree)
+{
+    return BM_TREE_LEAVES - BM_TREE_GUARD_LEAVES - tree->header_leaves;
 }
 
 static inline unsigned bm_tree_slab_number(const struct bm_tree *tree, const struct bm_slab *slab)

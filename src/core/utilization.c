@@ -88,7 +88,7 @@ static bool should_move_slot(struct bm_arena *arena, struct bm_slab *slab, bool 
 
 static unsigned used_leaves(const struct bm_tree *tree)
 {
-    return BM_TREE_LEAVES - tree->header_leaves - tree->pages.free_leaves;
+    return bm_tree_leaves_for_blocks(tree) - tree->pages.free_leaves;
 }
 
 /* The tree that a page block of so many leaves would be allocated in, NULL: a new one. Gate. */

@@ -55,8 +55,9 @@ static void verify_slab(struct bm_tree *tree, struct bm_slab *slab, unsigned *di
 void bm_tree_verify(struct bm_tree *tree)
 {
     unsigned live = 0;
-    unsigned leaves = tree->header_leaves;
-    unsigned dirty_in_use = tree->header_leaves;
+    unsigned left_out = tree->header_leaves + BM_TREE_GUARD_LEAVES;
+    unsigned leaves = left_out;
+    unsigned dirty_in_use = left_out;
     unsigned assigned = 0;
     REQUIRE(tree->chunk.kind == BM_CHUNK_TREE);
     REQUIRE(tree->slabs_made >= 1 && tree->slabs_made <= BM_TREE_SLABS);
@@ -75,7 +76,7 @@ void bm_tree_verify(struct bm_tree *tree)
     for (unsigned word = 0; word < BM_TREE_LEAVES / 64; word++)
         dirty += bm_count_bits(tree->dirty[word]);
     REQUIRE(live == tree->slabs_live);
-    REQUIRE(assigned + tree->header_leaves == leaves);           /* tree.h, 1 */
+    REQUIRE(assigned + left_out == leaves);                      /* tree.h, 1 */
     REQUIRE(leaves + tree->pages.free_leaves == BM_TREE_LEAVES); /* tree.h, 2 */
     REQUIRE(tree->held_leaves == dirty);                         /* tree.h, 4 */
     REQUIRE(dirty_in_use + tree->dirty_leaves == dirty);         /* tree.h, 4 */

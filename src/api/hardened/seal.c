@@ -1,0 +1,11 @@
+#include "api/hardened/seal.h"
+
+#include "base/random.h"
+
+uint64_t bm_seal_keys[2];
+
+void bm_seal_init(void)
+{
+    for (unsigned index = 0; index < 2; index++)
+        bm_seal_keys[index] = (uint64_t)bm_random() << 32 | bm_random() | 1;
+}

@@ -1,0 +1,115 @@
+/*
+ * seal: the last word of a block, which says how long the block is and that it is live.
+ *
+ *     | the program's bytes | filler |  seal  |
+ *     start                                   start + capacity
+ *
+ * The capacity is a slot's, or that of the pages between two guards. Of the seal, the top 16 bits
+ * are the number of filler bytes, and bit 1 says whether there are guards; most of the rest is a
+ * keyed hash of those and of the start. The filler repeats the seal's first byte, which is odd: so
+ * whatever is written behind the program's bytes, a single zero too, breaks one or the other.
+ *
+ * A seal of zero means "not live": all free memory reads as zero. Whoever turns a seal into zero by
+ * compare-and-swap has freed the block, so of two frees at the same moment one is found out.
+ *
+ * The filler is written before its seal, and while it changes the seal is zero: a reader that finds
+ * the same valid seal before and after it looked has seen the filler that belongs to it.
+ */
+#ifndef BM_API_HARDENED_SEAL_H
+#define BM_API_HARDENED_SEAL_H
+
+#include "base/attributes.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+enum {
+    BM_SEAL_BYTES = sizeof(uint64_t),
+    BM_SEAL_SLACK_SHIFT = 48,
+    BM_SEAL_LIVE = 1,
+    BM_SEAL_GUARDED = 2,
+};
+
+/* What a valid seal says. */
+struct bm_sealed {
+    uint64_t seal;
+    size_t bytes; /* the program's */
+    bool is_guarded;
+};
+
+/* Random; set once, before the first block. */
+extern uint64_t bm_seal_keys[2];
+
+void bm_seal_init(void);
+
+BM_INLINE _Atomic uint64_t *bm_seal_at(void *start, size_t capacity)
+{
+    return (_Atomic uint64_t *)(void *)((char *)start + capacity - BM_SEAL_BYTES);
+}
+
+/* The seal of a block: a multiply and shift hash with a key before and a key within. */
+BM_INLINE uint64_t bm_seal_of(const void *start, size_t slack, bool is_guarded)
+{
+    uint64_t said =
+        (uint64_t)slack << BM_SEAL_SLACK_SHIFT | BM_SEAL_LIVE | (is_guarded ? BM_SEAL_GUARDED : 0);
+    uint64_t hash = (bm_seal_keys[0] ^ (uintptr_t)start) + said;
+    hash = (hash ^ hash >> 32) * bm_seal_keys[1];
+    hash = (hash ^ hash >> 29) * UINT64_C(0x9e3779b97f4a7c15);
+    hash ^= hash >> 32;
+    uint64_t of_hash =
+        ((UINT64_C(1) << BM_SEAL_SLACK_SHIFT) - 1) & ~(uint64_t)(BM_SEAL_LIVE | BM_SEAL_GUARDED);
+    return (hash & of_hash) | said;
+}
+
+/* Reads a block's seal: false when it is not valid; 0 is not. */
+BM_INLINE bool bm_seal_read(void *start, size_t capacity, struct bm_sealed *sealed)
+{
+    sealed->seal = atomic_load_explicit(bm_seal_at(start, capacity), memory_order_acquire);
+    size_t slack = sealed->seal >> BM_SEAL_SLACK_SHIFT;
+    sealed->is_guarded = (sealed->seal & BM_SEAL_GUARDED) != 0;
+    sealed->bytes = capacity - BM_SEAL_BYTES - slack;
+    return sealed->seal == bm_seal_of(start, slack, sealed->is_guarded) &&
+           slack <= capacity - BM_SEAL_BYTES;
+}
+
+/* Writes the filler, then the seal, over a seal of zero. */
+BM_INLINE void bm_seal_write(void *start, size_t capacity, size_t bytes, bool is_guarded)
+{
+    size_t slack = capacity - BM_SEAL_BYTES - bytes;
+    uint64_t seal = bm_seal_of(start, slack, is_guarded);
+    memset((char *)start + bytes, (uint8_t)seal, slack);
+    atomic_store_explicit(bm_seal_at(start, capacity), seal, memory_order_release);
+}
+
+/* Turns a seal into zero. False: it is not what it was. */
+BM_INLINE bool bm_seal_break(void *start, size_t capacity, uint64_t seal)
+{
+    return atomic_compare_exchange_strong_explicit(bm_seal_at(start, capacity), &seal, 0,
+                                                   memory_order_acq_rel, memory_order_relaxed);
+}
+
+/* Whether nothing was written between a block's bytes and its seal. */
+BM_INLINE bool bm_seal_is_intact(const void *start, size_t capacity, const struct bm_sealed *sealed)
+{
+    const uint8_t *filler = (const uint8_t *)start + sealed->bytes;
+    const uint8_t *end = (const uint8_t *)start + capacity - BM_SEAL_BYTES;
+    uint8_t difference = 0;
+    while (filler < end)
+        difference |= (uint8_t)(*filler++ ^ (uint8_t)sealed->seal);
+    return difference == 0;
+}
+
+/* Whether `bytes` bytes, a multiple of 8 as `start` is, read as zero. */
+BM_INLINE bool bm_is_zero(const void *start, size_t bytes)
+{
+    const uint64_t *word = start;
+    uint64_t seen = 0;
+    for (size_t index = 0; index < bytes / sizeof *word; index++)
+        seen |= word[index];
+    return seen == 0;
+}
+
+#endif

@@ -1,0 +1,411 @@
+#include "api/hardened/sealed_block.h"
+
+#include "api/block.h"
+#include "api/hardened/empty_block.h"
+#include "api/hardened/guard.h"
+#include "api/hardened/quarantine.h"
+#include "api/hardened/seal.h"
+#include "api/system_memory.h"
+#include "api/thread_arena.h"
+#include "base/bits.h"
+#include "base/message.h"
+#include "core/huge.h"
+
+/* A live block, or one that looks like it: its seal is still to be read. */
+struct found {
+    char *start;
+    size_t capacity;      /* the seal included */
+    size_t slot_bytes;    /* for messages */
+    bool is_slot;         /* else pages, with a guard at both ends */
+    struct bm_tree *tree; /* NULL: a huge block */
+    struct bm_slab *slab;
+};
+
+static void empty_quarantine(void);
+
+/* ---- allocate ---- */
+
+static void *allocate_raw_slot(size_t alignment, size_t bytes)
+{
+    bool is_zero;
+    void *block;
+    struct bm_arena *arena = bm_thread.arena;
+    if (alignment <= BM_QUANTUM && bm_likely(arena != NULL) &&
+        bm_likely(bm_arena_take(bm_arena_cursor(arena, bytes), &block)))
+        return block;
+    return bm_block_allocate_aligned(alignment, bytes, &is_zero);
+}
+
+/* A slot that is not zero was written to after it was freed. The exchange comes first: reading a
+ * page that nobody wrote to yet costs a fault that writing it would cost again. */
+static void expect_zero_slot(void *start, size_t capacity)
+{
+    uint64_t seal = atomic_exchange_explicit(bm_seal_at(start, capacity), 0, memory_order_relaxed);
+    if (bm_unlikely(seal != 0 || !bm_is_zero(start, capacity - BM_SEAL_BYTES)))
+        bm_misuse("write after free", start, capacity);
+}
+
+static void *allocate_slot(size_t alignment, size_t room, size_t bytes)
+{
+    void *start = allocate_raw_slot(alignment, room + BM_SEAL_BYTES);
+    if (bm_unlikely(start == NULL))
+        return NULL;
+    struct bm_tree *tree = bm_tree_of(start);
+    size_t capacity = bm_slab_slot_bytes(bm_tree_slab_at(tree, bm_tree_offset(tree, start)));
+    expect_zero_slot(start, capacity);
+    bm_seal_write(start, capacity, bytes, false);
+    return start;
+}
+
+/* Pages with a page to spare in front of them and behind them. */
+static char *allocate_raw_pages(size_t alignment, size_t capacity, bool *is_zero)
+{
+    size_t page_bytes = bm_system_page_bytes();
+    if (alignment <= page_bytes && capacity + 2 * page_bytes <= BM_PAGE_BLOCK_MAX) {
+        char *block = bm_block_allocate_aligned(page_bytes, capacity + 2 * page_bytes, is_zero);
+        return block == NULL ? NULL : block + page_bytes;
+    }
+    return bm_block_allocate_huge(alignment, capacity + page_bytes, is_zero);
+}
+
+static void *allocate_pages(size_t alignment, size_t bytes, bool *is_zero)
+{
+    size_t capacity = bm_round_up(bytes + BM_SEAL_BYTES, bm_system_page_bytes());
+    char *start = allocate_raw_pages(alignment, capacity, is_zero);
+    if (start == NULL)
+        return NULL;
+    bm_seal_write(start, capacity, bytes, bm_guard_around(start, capacity));
+    return start;
+}
+
+/* A block of `bytes` that could grow to `room` in place, if it is a slot's. */
+static void *allocate(size_t alignment, size_t room, size_t bytes, bool *is_zero)
+{
+    *is_zero = true;
+    if (bytes >> BM_ADDRESS_BITS != 0)
+        return NULL;
+    if (bm_unlikely(bytes == 0) && alignment <= BM_QUANTUM) {
+        void *block = bm_empty_block_allocate();
+        if (block != NULL)
+            return block;
+    }
+    if (room + BM_SEAL_BYTES <= BM_SMALL_MAX && alignment <= BM_LEAF_BYTES)
+        return allocate_slot(alignment, room, bytes);
+    return allocate_pages(alignment, bytes, is_zero);
+}
+
+void *bm_sealed_allocate_aligned(size_t alignment, size_t bytes, bool *is_zero)
+{
+    void *block = allocate(alignment, bytes, bytes, is_zero);
+    if (bm_likely(block != NULL) || bm_thread.quarantine == NULL)
+        return block;
+    empty_quarantine();
+    return allocate(alignment, bytes, bytes, is_zero);
+}
+
+void *bm_sealed_allocate(size_t bytes, bool *is_zero)
+{
+    return bm_sealed_allocate_aligned(BM_QUANTUM, bytes, is_zero);
+}
+
+/* ---- find ---- */
+
+static void found_slot(struct bm_tree *tree, struct bm_slab *slab, void *block, struct found *found)
+{
+    size_t slot_bytes = bm_slab_slot_bytes(slab);
+    *found = (struct found){
+        .start = block,
+        .capacity = slot_bytes,
+        .slot_bytes = slot_bytes,
+        .is_slot = true,
+        .tree = tree,
+        .slab = slab,
+    };
+}
+
+static bool find_slot_fast(void *block, struct found *found)
+{
+    struct bm_found fast;
+    struct bm_arena *arena = bm_thread.arena;
+    if (bm_unlikely(arena == NULL) || bm_unlikely(!bm_arena_find_fast(arena, block, &fast)) ||
+        bm_unlikely(fast.slab->size_class == BM_PAGE_CLASS))
+        return false;
+    found_slot(bm_tree_of(block), fast.slab, block, found);
+    return true;
+}
+
+/* A page block begins with the guard in front of the program's bytes. */
+static bool find_pages(void *block, struct found *found)
+{
+    struct bm_place place;
+    size_t page_bytes = bm_system_page_bytes();
+    if ((uintptr_t)block % page_bytes != 0 ||
+        !bm_block_locate((char *)block - page_bytes, &place) || place.huge != NULL ||
+        place.slab->size_class != BM_PAGE_CLASS)
+        return false;
+    *found = (struct found){
+        .start = block,
+        .capacity = place.bytes - 2 * page_bytes,
+        .slot_bytes = place.bytes,
+        .tree = place.tree,
+        .slab = place.slab,
+    };
+    return true;
+}
+
+static bool find_slow(void *block, struct found *found)
+{
+    struct bm_place place;
+    if (!bm_block_locate(block, &place))
+        return find_pages(block, found);
+    if (place.huge != NULL) {
+        *found = (struct found){
+            .start = block,
+            .capacity = place.bytes - bm_system_page_bytes(),
+            .slot_bytes = place.bytes,
+        };
+        return true;
+    }
+    if (place.slab->size_class == BM_PAGE_CLASS)
+        return false;
+    found_slot(place.tree, place.slab, block, found);
+    return true;
+}
+
+/* Finds a live block and reads its seal, or aborts. */
+static void find(void *block, const char *operation, struct found *found, struct bm_sealed *sealed)
+{
+    if (bm_unlikely(!find_slot_fast(block, found)) && !find_slow(block, found))
+        bm_block_report(block, operation);
+    if (bm_unlikely(!bm_seal_read(found->start, found->capacity, sealed)) ||
+        bm_unlikely(!bm_seal_is_intact(found->start, found->capacity, sealed))) {
+        if (sealed->seal == 0)
+            bm_block_report_freed(block, operation, found->slot_bytes);
+        bm_misuse("overflow", block, found->slot_bytes);
+    }
+}
+
+/* What lies in front of a slot and ends there: another slot, of this slab or of another one of the
+ * thread's own tree, where nobody else puts pages that can't be read. 0: nothing that is known. */
+static size_t capacity_before(const struct found *found)
+{
+    uint32_t offset = bm_tree_offset(found->tree, found->start);
+    if (offset != found->slab->first_byte)
+        return found->capacity;
+    if (found->tree->owner != bm_thread.arena)
+        return 0;
+    const struct bm_slab *before = bm_tree_slab_at(found->tree, offset - 1);
+    bool has_slots = before->reciprocal != 0 && before->size_class != BM_PAGE_CLASS;
+    return has_slots ? bm_slab_slot_bytes(before) : 0;
+}
+
+/* The word in front of a slot is the seal of the one before, or zero. */
+static void expect_no_underflow(const struct found *found)
+{
+    struct bm_sealed before;
+    size_t capacity = found->is_slot ? capacity_before(found) : 0;
+    if (capacity != 0 && bm_unlikely(!bm_seal_read(found->start - capacity, capacity, &before)) &&
+        before.seal != 0)
+        bm_misuse("underflow", found->start, found->slot_bytes);
+}
+
+/* An empty block lies in a page block. */
+static struct bm_slab *slab_of_empty(void *block)
+{
+    struct bm_tree *tree = bm_tree_of(block);
+    return bm_tree_slab_at(tree, bm_tree_offset(tree, block));
+}
+
+size_t bm_sealed_bytes(void *block, const char *operation)
+{
+    struct found found;
+    struct bm_sealed sealed;
+    if (bm_empty_block_is_live(block))
+        return 0;
+    find(block, operation, &found, &sealed);
+    return sealed.bytes;
+}
+
+size_t bm_sealed_find(void *block, const char *operation, struct bm_tree **tree,
+                      struct bm_slab **slab)
+{
+    struct found found;
+    struct bm_sealed sealed;
+    if (bm_empty_block_is_live(block)) {
+        *tree = bm_tree_of(block);
+        *slab = slab_of_empty(block);
+        return bm_slab_slot_bytes(*slab);
+    }
+    find(block, operation, &found, &sealed);
+    *tree = found.tree;
+    *slab = found.slab;
+    return found.slot_bytes;
+}
+
+/* ---- free ---- */
+
+/* Gives a slot back for good. */
+static void release_slot(void *start, size_t capacity)
+{
+    if (bm_unlikely(!bm_is_zero(start, capacity)))
+        bm_misuse("write after free", start, capacity);
+    struct bm_arena *arena = bm_thread.arena;
+    if (bm_unlikely(arena == NULL) || bm_unlikely(!bm_arena_free_fast(arena, start)))
+        bm_block_free(start);
+}
+
+/* The last page of pages in quarantine is accessible, for its seal tells whether they are freed. */
+static void release_pages(void *start, bool has_guards)
+{
+    struct found found;
+    size_t page_bytes = bm_system_page_bytes();
+    bool is_there = find_slow(start, &found);
+    bm_assert(is_there);
+    (void)is_there;
+    char *last_page = found.start + found.capacity - page_bytes;
+    if (bm_unlikely(!bm_is_zero(last_page, page_bytes)))
+        bm_misuse("write after free", start, found.slot_bytes);
+    /* Pages that stay inaccessible are of no use to anybody: they are lost. */
+    if (has_guards && !bm_guard_open(start, found.capacity))
+        return;
+    bm_block_free(found.tree == NULL ? start : (char *)start - page_bytes);
+}
+
+static void let_go(const struct bm_detained *detained)
+{
+    if (bm_likely(detained->kind == BM_DETAINED_SLOT))
+        release_slot(detained->start, detained->bytes);
+    else
+        release_pages(detained->start, detained->kind == BM_DETAINED_GUARDED);
+}
+
+static struct bm_quarantine *make_quarantine(void)
+{
+    bool is_zero;
+    if (bm_thread.arena == NULL)
+        return NULL;
+    size_t bytes = sizeof(struct bm_quarantine);
+    bm_thread.quarantine = allocate(BM_QUANTUM, bytes, bytes, &is_zero);
+    return bm_thread.quarantine;
+}
+
+static void detain(struct bm_detained detained)
+{
+    struct bm_detained oldest;
+    struct bm_quarantine *quarantine = bm_thread.quarantine;
+    if (bm_unlikely(quarantine == NULL) && (quarantine = make_quarantine()) == NULL) {
+        let_go(&detained);
+        return;
+    }
+    while (bm_quarantine_is_full(quarantine, detained.bytes) &&
+           bm_quarantine_take(quarantine, &oldest))
+        let_go(&oldest);
+    bm_quarantine_add(quarantine, detained);
+}
+
+static void empty_quarantine(void)
+{
+    struct bm_detained oldest;
+    while (bm_quarantine_take(bm_thread.quarantine, &oldest))
+        let_go(&oldest);
+}
+
+/* Makes all of a broken block read as zero, and out of reach where it has guards. */
+static struct bm_detained clear(const struct found *found, bool is_guarded)
+{
+    if (bm_likely(found->is_slot)) {
+        memset(found->start, 0, found->capacity - BM_SEAL_BYTES);
+        return (struct bm_detained){found->start, (uint32_t)found->capacity, BM_DETAINED_SLOT};
+    }
+    size_t page_bytes = bm_system_page_bytes();
+    size_t before_last = found->capacity - page_bytes;
+    memset(found->start + before_last, 0, page_bytes - BM_SEAL_BYTES);
+    bm_system_clear(found->start, before_last);
+    if (is_guarded)
+        (void)bm_guard_close(found->start, before_last);
+    return (struct bm_detained){found->start, (uint32_t)page_bytes,
+                                is_guarded ? BM_DETAINED_GUARDED : BM_DETAINED_PAGES};
+}
+
+static void free_empty(void *block)
+{
+    if (bm_empty_block_free(block))
+        return;
+    bool is_one = (uintptr_t)block % BM_QUANTUM == 0;
+    bm_misuse(is_one ? "double free" : "invalid free", block, 0);
+}
+
+void bm_sealed_free(void *block, size_t bytes)
+{
+    struct found found;
+    struct bm_sealed sealed;
+    if (bm_unlikely(bm_empty_block_has(block))) {
+        free_empty(block);
+        return;
+    }
+    find(block, "free", &found, &sealed);
+    if (bm_unlikely(bytes != SIZE_MAX && bytes != sealed.bytes))
+        bm_misuse("invalid size", block, found.slot_bytes);
+    expect_no_underflow(&found);
+    if (bm_unlikely(!bm_seal_break(found.start, found.capacity, sealed.seal)))
+        bm_block_report_freed(block, "free", found.slot_bytes);
+    detain(clear(&found, sealed.is_guarded));
+}
+
+void bm_sealed_end_thread(void)
+{
+    struct found found;
+    struct bm_sealed sealed;
+    struct bm_quarantine *quarantine = bm_thread.quarantine;
+    if (quarantine == NULL)
+        return;
+    empty_quarantine();
+    bm_thread.quarantine = NULL;
+    find(quarantine, "free", &found, &sealed);
+    (void)bm_seal_break(found.start, found.capacity, sealed.seal);
+    struct bm_detained ring = clear(&found, sealed.is_guarded);
+    let_go(&ring);
+}
+
+/* ---- resize ---- */
+
+static bool may_stay(const struct found *found, size_t bytes)
+{
+    size_t room = found->capacity - BM_SEAL_BYTES;
+    if (found->is_slot)
+        return bm_block_may_stay(room, bytes);
+    return bytes <= room && bytes + bm_system_page_bytes() > room && bytes > BM_SMALL_MAX;
+}
+
+/* Bytes that come to a block read as zero: they held the filler. */
+static void resize_in_place(struct found *found, const struct bm_sealed *sealed, size_t bytes)
+{
+    if (!bm_seal_break(found->start, found->capacity, sealed->seal))
+        bm_block_report_freed(found->start, "realloc", found->slot_bytes);
+    if (bytes > sealed->bytes)
+        memset(found->start + sealed->bytes, 0, bytes - sealed->bytes);
+    bm_seal_write(found->start, found->capacity, bytes, sealed->is_guarded);
+}
+
+void *bm_sealed_resize(void *block, size_t bytes)
+{
+    struct found found;
+    struct bm_sealed sealed = {0};
+    bool is_zero;
+    bool is_empty = bm_empty_block_is_live(block);
+    if (!is_empty)
+        find(block, "realloc", &found, &sealed);
+    if (!is_empty && bytes <= PTRDIFF_MAX && may_stay(&found, bytes)) {
+        resize_in_place(&found, &sealed, bytes);
+        return block;
+    }
+    size_t room = is_empty ? bytes : bm_block_bytes_to_ask(found.capacity - BM_SEAL_BYTES, bytes);
+    void *resized = allocate(BM_QUANTUM, room, bytes, &is_zero);
+    if (resized == NULL)
+        resized = bm_sealed_allocate(bytes, &is_zero);
+    if (resized == NULL)
+        return NULL;
+    memcpy(resized, block, bytes < sealed.bytes ? bytes : sealed.bytes);
+    bm_sealed_free(block, SIZE_MAX);
+    return resized;
+}
