@@ -27,7 +27,7 @@ static BM_COLD void *no_memory(void)
 BM_INLINE bool take_kept(size_t size, void **block, bool *is_zero)
 {
     struct bm_arena *arena = bm_thread.fast;
-    if (size <= BM_SMALL_MAX)
+    if (BM_HARDENED || size <= BM_SMALL_MAX)
         return false;
     if (bm_likely(size <= BM_PAGE_BLOCK_MAX)) {
         *is_zero = false;

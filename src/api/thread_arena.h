@@ -29,6 +29,7 @@ struct bm_thread {
     unsigned slow_calls;              /* see bm_thread_tick */
     bool is_in_tick;                  /* whatever the clock calls may allocate */
     struct bm_quarantine *quarantine; /* of the hardened library; NULL: none yet */
+    unsigned frees_without_quarantine;
 };
 
 extern __thread struct bm_thread bm_thread __attribute__((tls_model("initial-exec")));

@@ -20,7 +20,7 @@ enum {
 struct stream {
     uint32_t state[BM_RANDOM_WORDS]; /* with a key when state[0] is not 0 */
     uint32_t block[BM_RANDOM_WORDS];
-    unsigned left; /* words of the block, from its end */
+    unsigned left; /* bytes of the block that nobody has drawn, from its start */
 };
 
 static __thread struct stream stream __attribute__((tls_model("initial-exec")));
@@ -94,14 +94,32 @@ static BM_SLOW void refill(void)
     bm_random_block(stream.state, BM_RANDOM_ROUNDS, stream.block);
     if (++stream.state[COUNTER] == 0)
         stream.state[COUNTER + 1]++;
-    stream.left = BM_RANDOM_WORDS;
+    stream.left = sizeof stream.block;
 }
 
-uint32_t bm_random(void)
+/* What was drawn is forgotten. */
+BM_INLINE void draw(void *result, unsigned bytes)
 {
-    if (bm_unlikely(stream.left == 0))
+    if (bm_unlikely(stream.left < bytes))
         refill();
-    return stream.block[--stream.left];
+    stream.left -= bytes;
+    unsigned char *drawn = (unsigned char *)stream.block + stream.left;
+    memcpy(result, drawn, bytes);
+    memset(drawn, 0, bytes);
+}
+
+uint64_t bm_random(void)
+{
+    uint64_t result;
+    draw(&result, sizeof result);
+    return result;
+}
+
+uint8_t bm_random_byte(void)
+{
+    uint8_t result;
+    draw(&result, sizeof result);
+    return result;
 }
 
 void bm_random_recover(void)

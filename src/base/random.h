@@ -18,8 +18,9 @@ enum {
 void bm_random_block(const uint32_t state[BM_RANDOM_WORDS], unsigned rounds,
                      uint32_t block[BM_RANDOM_WORDS]);
 
-/* 32 random bits, of the calling thread's stream. */
-uint32_t bm_random(void);
+/* 64 or 8 random bits, of the calling thread's stream. */
+uint64_t bm_random(void);
+uint8_t bm_random_byte(void);
 
 /* In fork's child: the streams part. */
 void bm_random_recover(void);

@@ -294,7 +294,7 @@ static bool aim_cursor(struct bm_cursor *cursor, struct bm_slab *slab)
 {
     if (slab == NULL)
         return false;
-    unsigned first = BM_HARDENED ? bm_random() : 0;
+    unsigned first = BM_HARDENED ? bm_random_byte() : 0;
     for (unsigned tried = 0; tried < BM_SLAB_WORDS; tried++) {
         unsigned index = (first + tried) % BM_SLAB_WORDS;
         if (atomic_load_explicit(&slab->free[index], memory_order_relaxed) != 0) {

@@ -236,7 +236,7 @@ BM_INLINE struct bm_cursor *bm_arena_cursor(struct bm_arena *arena, size_t size)
 /* Some bit that is set, if one is. */
 BM_INLINE uint32_t bm_random_bit(uint64_t word)
 {
-    uint32_t first = bm_random() % 64;
+    uint32_t first = bm_random_byte() % 64;
     uint64_t rotated = word >> first | word << (-first % 64);
     return first + bm_lowest_bit_or_any(rotated);
 }

@@ -45,7 +45,7 @@ static unsigned lowest_free_node(const struct bm_buddy_tree *tree, unsigned leve
 static unsigned random_free_node(const struct bm_buddy_tree *tree, unsigned level)
 {
     unsigned begin = 1U << level;
-    unsigned first = begin + (bm_random() & (begin - 1));
+    unsigned first = begin + (unsigned)(bm_random() & (begin - 1));
     for (unsigned looked_at = 0; looked_at < begin;) {
         unsigned node = begin + ((first + looked_at) & (begin - 1));
         uint64_t word = tree->is_free[node / 64] >> (node % 64);

@@ -10,7 +10,7 @@ static struct bm_detained *place_of(struct bm_quarantine *quarantine, unsigned n
 void bm_quarantine_add(struct bm_quarantine *quarantine, struct bm_detained detained)
 {
     unsigned recent = quarantine->count < BM_RECENT ? quarantine->count : BM_RECENT - 1;
-    unsigned back = bm_random() % (recent + 1);
+    unsigned back = bm_random_byte() % (recent + 1);
     struct bm_detained *last = place_of(quarantine, quarantine->count);
     struct bm_detained *other = place_of(quarantine, quarantine->count - back);
     *last = *other;

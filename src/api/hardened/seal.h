@@ -75,12 +75,34 @@ BM_INLINE bool bm_seal_read(void *start, size_t capacity, struct bm_sealed *seal
            slack <= capacity - BM_SEAL_BYTES;
 }
 
-/* Writes the filler, then the seal, over a seal of zero. */
+/* The byte that a seal's filler repeats, eight times. */
+BM_INLINE uint64_t bm_seal_filler(uint64_t seal)
+{
+    return (uint8_t)seal * UINT64_C(0x0101010101010101);
+}
+
+/* Of a word whose last `count` bytes, 0 to 7, are filler: those. */
+BM_INLINE uint64_t bm_seal_last_bytes(size_t count)
+{
+    uint64_t bits = (UINT64_C(1) << 8 * count) - 1;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    return bits << (64 - 8 * count) % 64;
+#else
+    return bits;
+#endif
+}
+
+/* Writes the filler, then the seal, over a seal of zero. Whole words from the seal down, which is at
+ * a multiple of 8 and has at least one word in front of it. */
 BM_INLINE void bm_seal_write(void *start, size_t capacity, size_t bytes, bool is_guarded)
 {
     size_t slack = capacity - BM_SEAL_BYTES - bytes;
     uint64_t seal = bm_seal_of(start, slack, is_guarded);
-    memset((char *)start + bytes, (uint8_t)seal, slack);
+    uint64_t *word = (uint64_t *)(void *)bm_seal_at(start, capacity);
+    for (size_t words = slack / sizeof *word; words > 0; words--)
+        *--word = bm_seal_filler(seal);
+    uint64_t is_filler = bm_seal_last_bytes(slack % sizeof *word);
+    word[-1] = (word[-1] & ~is_filler) | (bm_seal_filler(seal) & is_filler);
     atomic_store_explicit(bm_seal_at(start, capacity), seal, memory_order_release);
 }
 
@@ -92,24 +114,19 @@ BM_INLINE bool bm_seal_break(void *start, size_t capacity, uint64_t seal)
 }
 
 /* Whether nothing was written between a block's bytes and its seal. */
-BM_INLINE bool bm_seal_is_intact(const void *start, size_t capacity, const struct bm_sealed *sealed)
+BM_INLINE bool bm_seal_is_intact(void *start, size_t capacity, const struct bm_sealed *sealed)
 {
-    const uint8_t *filler = (const uint8_t *)start + sealed->bytes;
-    const uint8_t *end = (const uint8_t *)start + capacity - BM_SEAL_BYTES;
-    uint8_t difference = 0;
-    while (filler < end)
-        difference |= (uint8_t)(*filler++ ^ (uint8_t)sealed->seal);
+    size_t slack = capacity - BM_SEAL_BYTES - sealed->bytes;
+    uint64_t filler = bm_seal_filler(sealed->seal);
+    uint64_t difference = 0;
+    const uint64_t *word = (const uint64_t *)(void *)bm_seal_at(start, capacity);
+    for (size_t words = slack / sizeof *word; words > 0; words--)
+        difference |= *--word ^ filler;
+    difference |= (word[-1] ^ filler) & bm_seal_last_bytes(slack % sizeof *word);
     return difference == 0;
 }
 
-/* Whether `bytes` bytes, a multiple of 8 as `start` is, read as zero. */
-BM_INLINE bool bm_is_zero(const void *start, size_t bytes)
-{
-    const uint64_t *word = start;
-    uint64_t seen = 0;
-    for (size_t index = 0; index < bytes / sizeof *word; index++)
-        seen |= word[index];
-    return seen == 0;
-}
+/* Whether `bytes` bytes, a multiple of 16 as `start` is, read as zero. */
+bool bm_is_zero(const void *start, size_t bytes);
 
 #endif

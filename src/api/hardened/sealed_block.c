@@ -41,7 +41,7 @@ static void *allocate_raw_slot(size_t alignment, size_t bytes)
 static void expect_zero_slot(void *start, size_t capacity)
 {
     uint64_t seal = atomic_exchange_explicit(bm_seal_at(start, capacity), 0, memory_order_relaxed);
-    if (bm_unlikely(seal != 0 || !bm_is_zero(start, capacity - BM_SEAL_BYTES)))
+    if (bm_unlikely(seal != 0) || bm_unlikely(!bm_is_zero(start, capacity)))
         bm_misuse("write after free", start, capacity);
 }
 
@@ -185,28 +185,24 @@ static void find(void *block, const char *operation, struct found *found, struct
     }
 }
 
-/* What lies in front of a slot and ends there: another slot, of this slab or of another one of the
- * thread's own tree, where nobody else puts pages that can't be read. 0: nothing that is known. */
-static size_t capacity_before(const struct found *found)
-{
-    uint32_t offset = bm_tree_offset(found->tree, found->start);
-    if (offset != found->slab->first_byte)
-        return found->capacity;
-    if (found->tree->owner != bm_thread.arena)
-        return 0;
-    const struct bm_slab *before = bm_tree_slab_at(found->tree, offset - 1);
-    bool has_slots = before->reciprocal != 0 && before->size_class != BM_PAGE_CLASS;
-    return has_slots ? bm_slab_slot_bytes(before) : 0;
-}
-
-/* The word in front of a slot is the seal of the one before, or zero. */
-static void expect_no_underflow(const struct found *found)
+/* Whether the word in front of a slot is as it should be: the seal of the slot before, or zero. At
+ * the front of a slab it is another slab's or a free leaf's, and looked at in trees of this thread:
+ * in others pages that can't be read may come there at any time. */
+static bool is_intact_before(const struct found *found)
 {
     struct bm_sealed before;
-    size_t capacity = found->is_slot ? capacity_before(found) : 0;
-    if (capacity != 0 && bm_unlikely(!bm_seal_read(found->start - capacity, capacity, &before)) &&
-        before.seal != 0)
-        bm_misuse("underflow", found->start, found->slot_bytes);
+    size_t capacity = found->capacity;
+    uint32_t offset = bm_tree_offset(found->tree, found->start);
+    if (offset == found->slab->first_byte) {
+        const struct bm_slab *slab = bm_tree_slab_at(found->tree, offset - 1);
+        if (found->tree->owner != bm_thread.arena || slab->size_class == BM_PAGE_CLASS ||
+            (offset - 1) / BM_LEAF_BYTES < found->tree->header_leaves)
+            return true;
+        if (slab == found->tree->slabs)
+            return *(bm_seal_at(found->start, 0)) == 0;
+        capacity = bm_slab_slot_bytes(slab);
+    }
+    return bm_seal_read(found->start - capacity, capacity, &before) || before.seal == 0;
 }
 
 /* An empty block lies in a page block. */
@@ -279,10 +275,12 @@ static void let_go(const struct bm_detained *detained)
         release_pages(detained->start, detained->kind == BM_DETAINED_GUARDED);
 }
 
-static struct bm_quarantine *make_quarantine(void)
+/* NULL: no memory. Then it is tried again only now and then: to find out is expensive. */
+static BM_SLOW struct bm_quarantine *make_quarantine(void)
 {
+    enum { FREES_BETWEEN_TRIES = 1024 };
     bool is_zero;
-    if (bm_thread.arena == NULL)
+    if (bm_thread.arena == NULL || bm_thread.frees_without_quarantine++ % FREES_BETWEEN_TRIES != 0)
         return NULL;
     size_t bytes = sizeof(struct bm_quarantine);
     bm_thread.quarantine = allocate(BM_QUANTUM, bytes, bytes, &is_zero);
@@ -346,7 +344,8 @@ void bm_sealed_free(void *block, size_t bytes)
     find(block, "free", &found, &sealed);
     if (bm_unlikely(bytes != SIZE_MAX && bytes != sealed.bytes))
         bm_misuse("invalid size", block, found.slot_bytes);
-    expect_no_underflow(&found);
+    if (found.is_slot && bm_unlikely(!is_intact_before(&found)))
+        bm_misuse("underflow", block, found.slot_bytes);
     if (bm_unlikely(!bm_seal_break(found.start, found.capacity, sealed.seal)))
         bm_block_report_freed(block, "free", found.slot_bytes);
     detain(clear(&found, sealed.is_guarded));
@@ -374,7 +373,8 @@ static bool may_stay(const struct found *found, size_t bytes)
     size_t room = found->capacity - BM_SEAL_BYTES;
     if (found->is_slot)
         return bm_block_may_stay(room, bytes);
-    return bytes <= room && bytes + bm_system_page_bytes() > room && bytes > BM_SMALL_MAX;
+    return bytes <= room && bytes + bm_system_page_bytes() > room &&
+           bytes + BM_SEAL_BYTES > BM_SMALL_MAX;
 }
 
 /* Bytes that come to a block read as zero: they held the filler. */
