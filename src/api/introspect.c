@@ -231,6 +231,13 @@ BM_PUBLIC size_t buddymalloc_held_bytes(void)
     return bm_system_held_bytes();
 }
 
+/* ---- check ---- */
+
+BM_PUBLIC size_t buddymalloc_check_blocks(void)
+{
+    return bm_user_check_all();
+}
+
 /* ---- mallopt ---- */
 
 /* Parameters of mallopt(3); <malloc.h> is not included because it declares what we define. */

@@ -73,6 +73,14 @@ static bool set_background_purge(const char *text, size_t length)
     return set_switch(&bm_options.background_purge, text, length);
 }
 
+static bool set_check(const char *text, size_t length)
+{
+    if (!BM_HARDENED || !is_text(text, length, "exit"))
+        return false;
+    bm_options.check_at_exit = true;
+    return true;
+}
+
 static bool set_huge_pages(const char *text, size_t length)
 {
     return set_switch(&bm_options.huge_pages, text, length);
@@ -125,6 +133,7 @@ static const struct {
     bool (*set)(const char *text, size_t length);
 } settings[] = {
     {"background_purge", set_background_purge},
+    {"check", set_check},
     {"huge_pages", set_huge_pages},
     {"limit", set_limit},
     {"purge_delay", set_purge_delay},

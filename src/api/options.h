@@ -10,6 +10,7 @@
  *       purge_delay:MS       what lay free and unneeded so long has gone back; default 1000; 0: at
  *                            once; -1: only malloc_trim gives back
  *       background_purge:on  a thread gives back, also while all others sleep; default off
+ *       check:exit           look at all blocks for damage when a process ends; hardened library only
  *       limit:BYTES          the most the heap may hold, also with a unit K, M, G or T; default
  *                            none
  *
@@ -30,6 +31,7 @@ struct bm_options {
     bool background_purge;
     int purge_delay_ms; /* core/decay.h */
     size_t limit_bytes; /* SIZE_MAX: none */
+    bool check_at_exit;
     bool stats_at_exit;
     pid_t stats_process; /* 0: every process */
 };

@@ -8,6 +8,7 @@
 #include "api/introspect.h"
 #include "api/options.h"
 #include "api/thread_arena.h"
+#include "api/user_block.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -37,4 +38,6 @@ __attribute__((destructor(101))) static void on_exit_of_program(void)
     bool is_meant = bm_options.stats_process == 0 || bm_options.stats_process == getpid();
     if (summary_descriptor >= 0 && is_meant)
         bm_print_summary(summary_descriptor);
+    if (bm_options.check_at_exit)
+        (void)bm_user_check_all();
 }

@@ -225,6 +225,16 @@ void *bm_system_resize_huge(struct bm_huge *huge, size_t bytes)
     return block;
 }
 
+void bm_system_visit_huge(void (*visit)(struct bm_huge *huge, void *context), void *context)
+{
+    bm_system_init();
+    bm_system_lock();
+    for (struct bm_huge *huge = huge_heap.first; huge != NULL; huge = huge->next)
+        if (atomic_load_explicit(&huge->state, memory_order_acquire) == BM_HUGE_LIVE)
+            visit(huge, context);
+    bm_system_unlock();
+}
+
 /* ---- pages of a block ---- */
 
 bool bm_system_protect(void *address, size_t bytes, bool is_accessible)

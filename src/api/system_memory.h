@@ -38,6 +38,9 @@ void bm_system_drop_kept_huge(struct bm_arena *arena);
 /* Resizes in place or by moving page tables: the block's address, or NULL: unchanged. */
 void *bm_system_resize_huge(struct bm_huge *huge, size_t bytes);
 
+/* Calls visit for every live huge block, under the lock. */
+void bm_system_visit_huge(void (*visit)(struct bm_huge *huge, void *context), void *context);
+
 /* Makes a range of whole pages inaccessible, or accessible again. False: it is as it was. No
  * lock. */
 bool bm_system_protect(void *address, size_t bytes, bool is_accessible);

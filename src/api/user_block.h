@@ -11,6 +11,7 @@
 #if BM_HARDENED
 
 #include "api/hardened/sealed_block.h"
+#include "api/hardened/sweep.h"
 
 #define bm_user_allocate         bm_sealed_allocate
 #define bm_user_allocate_aligned bm_sealed_allocate_aligned
@@ -19,6 +20,7 @@
 #define bm_user_resize           bm_sealed_resize
 #define bm_user_free             bm_sealed_free
 #define bm_user_end_thread       bm_sealed_end_thread
+#define bm_user_check_all        bm_sweep
 
 #else
 
@@ -37,6 +39,11 @@ BM_INLINE void bm_user_free(void *block, size_t bytes)
 
 static inline void bm_user_end_thread(void)
 {
+}
+
+static inline size_t bm_user_check_all(void)
+{
+    return 0;
 }
 
 #endif

@@ -175,6 +175,31 @@ Test(contract, locked_pages_are_not_purged)
 }
 
 /* What is mapped to find an aligned place is no one's afterwards. */
+/* Pages that are out of reach keep their contents, and can be purged. */
+Test(contract, protects_and_gives_access_again)
+{
+    struct bm_backend *backend = contract_backend();
+    size_t page_bytes = backend->page_bytes;
+    if (backend->protect == NULL)
+        cr_skip("it can't");
+    unsigned char *address = reserve_committed(3 * page_bytes);
+    memset(address, 0xa5, 3 * page_bytes);
+    errno = 12345;
+    cr_assert(backend->protect(backend, address + page_bytes, page_bytes, false));
+    cr_expect_eq(errno, 12345);
+    cr_expect_not(probe_is_readable(address + page_bytes));
+    cr_expect(probe_is_filled(address, page_bytes, 0xa5));
+    cr_expect(probe_is_filled(address + 2 * page_bytes, page_bytes, 0xa5));
+    cr_assert(backend->protect(backend, address + page_bytes, page_bytes, true));
+    cr_expect(probe_is_filled(address + page_bytes, page_bytes, 0xa5));
+    cr_assert(backend->protect(backend, address, 2 * page_bytes, false));
+    cr_assert(backend->purge(backend, address, 2 * page_bytes));
+    cr_assert(backend->protect(backend, address, 2 * page_bytes, true));
+    cr_expect(probe_is_filled(address, 2 * page_bytes, 0));
+    cr_expect(probe_is_filled(address + 2 * page_bytes, page_bytes, 0xa5));
+    release(address, 3 * page_bytes);
+}
+
 Test(contract, alignment_leaks_no_addresses)
 {
     struct bm_backend *backend = contract_backend();

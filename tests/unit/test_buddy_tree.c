@@ -57,6 +57,21 @@ static bool model_place(const struct model *model, unsigned order, unsigned *fir
     return false;
 }
 
+/* Whether the block of an order may be taken from here too: of a free block as small as that. */
+static bool model_has_place(const struct model *model, unsigned order, unsigned lowest,
+                            unsigned first)
+{
+    unsigned node = (1U << model->depth) + lowest;
+    while (!model_is_free_block(model, node))
+        node /= 2;
+    unsigned free_order = 0;
+    while (node < 1U << (model->depth - free_order))
+        free_order++;
+    unsigned other = ((1U << model->depth) + first) >> free_order;
+    return free_order >= order && first % (1U << free_order) == 0 &&
+           model_is_free_block(model, other);
+}
+
 static void expect_equal(const struct bm_buddy_tree *tree, const struct model *model)
 {
     unsigned free_leaves = 0;
@@ -214,6 +229,23 @@ Test(buddy_tree, order_of)
     }
 }
 
+/* Every place is chosen in the end: of 16 free leaves one stays unseen in 400 tries once in 10^10
+ * runs. */
+Test(buddy_tree, random_allocation_takes_any_place)
+{
+    unsigned seen = 0;
+    for (unsigned round = 0; round < 400; round++) {
+        struct bm_buddy_tree tree;
+        unsigned first;
+        bm_buddy_tree_init(&tree, 5);
+        for (unsigned leaf = 0; leaf < 32; leaf += 2)
+            bm_buddy_tree_release(&tree, leaf, 1);
+        expect(bm_buddy_tree_allocate_at_random(&tree, 0, 1, &first) && first % 2 == 0);
+        seen |= 1U << first / 2;
+    }
+    expect(seen == 0xffff);
+}
+
 /* ---- random programs ---- */
 
 static void step_allocate(struct bm_buddy_tree *tree, struct model *model,
@@ -226,10 +258,16 @@ static void step_allocate(struct bm_buddy_tree *tree, struct model *model,
         order /= 2;
     unsigned leaves = (unsigned)random_between(random, 1, 1U << order);
     bool fits = order <= model->depth && model_place(model, order, &expected);
-    expect(bm_buddy_tree_allocate(tree, order, leaves, &first) == fits);
+    bool is_at_random = random_once_in(random, 4);
+    bool is_done = is_at_random ? bm_buddy_tree_allocate_at_random(tree, order, leaves, &first)
+                                : bm_buddy_tree_allocate(tree, order, leaves, &first);
+    expect(is_done == fits);
     if (!fits)
         return;
-    expect_at(first == expected, "order %u: %u, not %u", order, first, expected);
+    if (is_at_random)
+        expect_at(model_has_place(model, order, expected, first), "order %u: %u", order, first);
+    else
+        expect_at(first == expected, "order %u: %u, not %u", order, first, expected);
     model_set(model, first, leaves, false);
 }
 
@@ -247,8 +285,7 @@ static void step_release(struct bm_buddy_tree *tree, struct model *model,
     model_set(model, first, leaves, true);
 }
 
-static void step_claim(struct bm_buddy_tree *tree, struct model *model,
-                       struct test_random *random)
+static void step_claim(struct bm_buddy_tree *tree, struct model *model, struct test_random *random)
 {
     unsigned first = (unsigned)random_below(random, 1U << model->depth);
     unsigned most = random_once_in(random, 2) ? 8 : 1U << model->depth;

@@ -1,0 +1,17 @@
+/*
+ * sweep: looks at every block for writes that went too far, without waiting for its free.
+ *
+ * Other threads may go on meanwhile. A slot or page block is looked at under the gate of its arena,
+ * so its pages stay; a seal is read before and after the filler, and so is a free slot's bit: what
+ * changed in between is not judged.
+ */
+#ifndef BM_API_HARDENED_SWEEP_H
+#define BM_API_HARDENED_SWEEP_H
+
+#include <stddef.h>
+
+/* Aborts with "overflow" or "write after free" at the first block that is broken. The number of
+ * live blocks looked at. Holds no lock on entry. */
+size_t bm_sweep(void);
+
+#endif

@@ -1,0 +1,74 @@
+/* The quarantine of the hardened library: nothing leaves too early, and all leave in the end. */
+#include "api/hardened/quarantine.h"
+
+#include <criterion/criterion.h>
+#include <stdbool.h>
+#include <string.h>
+
+enum { BLOCKS = 4 * BM_DETAINED };
+
+static char memory[BLOCKS];
+
+static struct bm_detained block(unsigned number, uint32_t bytes)
+{
+    return (struct bm_detained){memory + number, bytes, BM_DETAINED_SLOT};
+}
+
+static unsigned number_of(struct bm_detained detained)
+{
+    return (unsigned)((char *)detained.start - memory);
+}
+
+/* Frees blocks 0, 1, … and says after how many more frees each left. */
+static void free_all(uint32_t bytes, unsigned waited[BLOCKS])
+{
+    struct bm_quarantine quarantine = {0};
+    struct bm_detained gone;
+    for (unsigned number = 0; number < BLOCKS; number++) {
+        while (bm_quarantine_is_full(&quarantine, bytes)) {
+            cr_assert(bm_quarantine_take(&quarantine, &gone));
+            waited[number_of(gone)] = number - number_of(gone);
+        }
+        bm_quarantine_add(&quarantine, block(number, bytes));
+    }
+    while (bm_quarantine_take(&quarantine, &gone)) {
+        cr_expect_eq(waited[number_of(gone)], 0, "block %u left twice", number_of(gone));
+        waited[number_of(gone)] = BLOCKS;
+    }
+    cr_expect_eq(quarantine.bytes, 0);
+}
+
+Test(quarantine, keeps_a_block_for_so_many_frees)
+{
+    static unsigned waited[BLOCKS];
+    unsigned differs = 0;
+    free_all(16, waited);
+    for (unsigned number = 0; number < BLOCKS; number++) {
+        cr_expect_gt(waited[number], BM_DETAINED - BM_RECENT, "block %u: %u", number,
+                     waited[number]);
+        differs += waited[number] != waited[0];
+    }
+    cr_expect_gt(differs, BLOCKS / 4, "all wait for the same time");
+}
+
+Test(quarantine, holds_no_more_than_its_bytes)
+{
+    struct bm_quarantine quarantine = {0};
+    struct bm_detained gone;
+    uint32_t bytes = 40000;
+    for (unsigned number = 0; number < BLOCKS; number++) {
+        while (bm_quarantine_is_full(&quarantine, bytes))
+            cr_assert(bm_quarantine_take(&quarantine, &gone));
+        bm_quarantine_add(&quarantine, block(number, bytes));
+        cr_assert_leq(quarantine.bytes, (size_t)BM_DETAINED_BYTES);
+    }
+    cr_expect_eq(quarantine.count, BM_DETAINED_BYTES / bytes);
+}
+
+Test(quarantine, takes_one_block_of_any_size)
+{
+    struct bm_quarantine quarantine = {0};
+    cr_expect_not(bm_quarantine_is_full(&quarantine, SIZE_MAX));
+    bm_quarantine_add(&quarantine, block(0, UINT32_MAX));
+    cr_expect(bm_quarantine_is_full(&quarantine, 16));
+}

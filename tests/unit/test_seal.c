@@ -1,0 +1,90 @@
+/* Seals: what is written behind a block's bytes is seen, whatever it is and wherever. */
+#include "api/hardened/seal.h"
+
+#include <criterion/criterion.h>
+
+enum { CAPACITY = 128, MOST_BYTES = CAPACITY - BM_SEAL_BYTES };
+
+static _Alignas(16) unsigned char block[CAPACITY];
+
+static bool is_whole(struct bm_sealed *sealed)
+{
+    return bm_seal_read(block, CAPACITY, sealed) && bm_seal_is_intact(block, CAPACITY, sealed);
+}
+
+static void seal_anew(size_t bytes, bool is_guarded)
+{
+    memset(block, 0, CAPACITY);
+    memset(block, 0xee, bytes);
+    bm_seal_write(block, CAPACITY, bytes, is_guarded);
+}
+
+static void init(void)
+{
+    bm_seal_init();
+}
+
+Test(seal, says_how_long_the_block_is, .init = init)
+{
+    for (size_t bytes = 0; bytes <= MOST_BYTES; bytes++)
+        for (int is_guarded = 0; is_guarded < 2; is_guarded++) {
+            struct bm_sealed sealed;
+            seal_anew(bytes, is_guarded);
+            cr_expect(is_whole(&sealed), "%zu bytes", bytes);
+            cr_expect_eq(sealed.bytes, bytes);
+            cr_expect_eq(sealed.is_guarded, (bool)is_guarded);
+            for (size_t index = 0; index < bytes; index++)
+                cr_assert_eq(block[index], 0xee, "byte %zu of %zu", index, bytes);
+        }
+}
+
+/* Each byte behind the program's, with each other value that it could have. */
+Test(seal, sees_every_byte_written_behind, .init = init)
+{
+    for (size_t bytes = 0; bytes <= MOST_BYTES; bytes++) {
+        seal_anew(bytes, false);
+        cr_assert_eq(block[bytes] % 2, 1, "a string's zero may go unseen");
+        for (size_t index = bytes; index < CAPACITY; index++) {
+            unsigned char before = block[index];
+            for (unsigned flip = 1; flip < 256; flip++) {
+                struct bm_sealed sealed;
+                block[index] = (unsigned char)(before ^ flip);
+                cr_assert_not(is_whole(&sealed), "byte %zu of %zu", index, bytes);
+            }
+            block[index] = before;
+        }
+    }
+}
+
+Test(seal, of_one_block_is_none_of_another, .init = init)
+{
+    struct bm_sealed sealed;
+    static _Alignas(16) unsigned char other[CAPACITY];
+    seal_anew(40, false);
+    memcpy(other, block, CAPACITY);
+    cr_expect_not(bm_seal_read(other, CAPACITY, &sealed));
+}
+
+Test(seal, is_broken_once, .init = init)
+{
+    struct bm_sealed sealed;
+    seal_anew(40, false);
+    cr_assert(bm_seal_read(block, CAPACITY, &sealed));
+    cr_expect(bm_seal_break(block, CAPACITY, sealed.seal));
+    cr_expect_not(bm_seal_break(block, CAPACITY, sealed.seal));
+    cr_expect_not(bm_seal_read(block, CAPACITY, &sealed));
+    cr_expect_eq(sealed.seal, 0);
+}
+
+Test(seal, zero_is_seen_byte_by_byte)
+{
+    for (size_t bytes = 16; bytes <= CAPACITY; bytes += 16) {
+        memset(block, 0, CAPACITY);
+        cr_expect(bm_is_zero(block, bytes));
+        for (size_t index = 0; index < CAPACITY; index++) {
+            block[index] = 1;
+            cr_expect_eq(bm_is_zero(block, bytes), index >= bytes, "byte %zu of %zu", index, bytes);
+            block[index] = 0;
+        }
+    }
+}
