@@ -5,7 +5,9 @@
 
 enum { CAPACITY = 128, MOST_BYTES = CAPACITY - BM_SEAL_BYTES };
 
-static _Alignas(16) unsigned char block[CAPACITY];
+/* The words around the block are others'. */
+static _Alignas(16) unsigned char memory[16 + CAPACITY + 16];
+static unsigned char *const block = memory + 16;
 
 static bool is_whole(struct bm_sealed *sealed)
 {
@@ -14,9 +16,12 @@ static bool is_whole(struct bm_sealed *sealed)
 
 static void seal_anew(size_t bytes, bool is_guarded)
 {
+    memset(memory, 0xdd, sizeof memory);
     memset(block, 0, CAPACITY);
     memset(block, 0xee, bytes);
     bm_seal_write(block, CAPACITY, bytes, is_guarded);
+    for (unsigned index = 0; index < 16; index++)
+        cr_assert(memory[index] == 0xdd && block[CAPACITY + index] == 0xdd);
 }
 
 static void init(void)

@@ -81,19 +81,19 @@ BM_INLINE uint64_t bm_seal_filler(uint64_t seal)
     return (uint8_t)seal * UINT64_C(0x0101010101010101);
 }
 
-/* Of a word whose last `count` bytes, 0 to 7, are filler: those. */
+/* Of a word whose last `count` bytes, 1 to 7, are filler: those. */
 BM_INLINE uint64_t bm_seal_last_bytes(size_t count)
 {
     uint64_t bits = (UINT64_C(1) << 8 * count) - 1;
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    return bits << (64 - 8 * count) % 64;
+    return bits << (64 - 8 * count);
 #else
     return bits;
 #endif
 }
 
-/* Writes the filler, then the seal, over a seal of zero. Whole words from the seal down, which is at
- * a multiple of 8 and has at least one word in front of it. */
+/* Writes the filler, then the seal, over a seal of zero. Whole words from the seal down; the last
+ * one may be the program's in part. */
 BM_INLINE void bm_seal_write(void *start, size_t capacity, size_t bytes, bool is_guarded)
 {
     size_t slack = capacity - BM_SEAL_BYTES - bytes;
@@ -101,8 +101,10 @@ BM_INLINE void bm_seal_write(void *start, size_t capacity, size_t bytes, bool is
     uint64_t *word = (uint64_t *)(void *)bm_seal_at(start, capacity);
     for (size_t words = slack / sizeof *word; words > 0; words--)
         *--word = bm_seal_filler(seal);
-    uint64_t is_filler = bm_seal_last_bytes(slack % sizeof *word);
-    word[-1] = (word[-1] & ~is_filler) | (bm_seal_filler(seal) & is_filler);
+    if (slack % sizeof *word != 0) {
+        uint64_t is_filler = bm_seal_last_bytes(slack % sizeof *word);
+        word[-1] = (word[-1] & ~is_filler) | (bm_seal_filler(seal) & is_filler);
+    }
     atomic_store_explicit(bm_seal_at(start, capacity), seal, memory_order_release);
 }
 
@@ -122,7 +124,8 @@ BM_INLINE bool bm_seal_is_intact(void *start, size_t capacity, const struct bm_s
     const uint64_t *word = (const uint64_t *)(void *)bm_seal_at(start, capacity);
     for (size_t words = slack / sizeof *word; words > 0; words--)
         difference |= *--word ^ filler;
-    difference |= (word[-1] ^ filler) & bm_seal_last_bytes(slack % sizeof *word);
+    if (slack % sizeof *word != 0)
+        difference |= (word[-1] ^ filler) & bm_seal_last_bytes(slack % sizeof *word);
     return difference == 0;
 }
 

@@ -1,0 +1,332 @@
+/* What the hardened library promises beyond the default one, on the prefixed API. What it catches is
+ * tests/misuse's business. */
+#include "blocks.h"
+#include "dying.h"
+
+#include <buddymalloc/buddymalloc.h>
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+TestSuite(hardened, .timeout = 60);
+
+/* The sizes of slots, page blocks and huge blocks. */
+static const size_t sizes[] = {1,    8,       16,      100,         1000,    4088,
+                               4089, 32760,   32761,   32768,       100000,  MIB - 9,
+                               MIB,  2 * MIB, 4 * MIB, 4 * MIB + 1, 33 * MIB};
+enum { size_count = sizeof sizes / sizeof *sizes };
+
+/* Whether a byte can be read: the kernel reads it for us. */
+static bool is_readable(const char *address)
+{
+    int ends[2];
+    cr_assert_eq(pipe(ends), 0);
+    bool readable = write(ends[1], address, 1) == 1;
+    (void)close(ends[0]);
+    (void)close(ends[1]);
+    return readable;
+}
+
+/* ---- what a block is ---- */
+
+Test(hardened, usable_size_is_what_was_asked_for)
+{
+    for (size_t index = 0; index < size_count; index++) {
+        void *block = buddymalloc_malloc(sizes[index]);
+        cr_assert_not_null(block);
+        cr_expect_eq(buddymalloc_malloc_usable_size(block), sizes[index]);
+        fill_pattern(block, sizes[index], index);
+        block = buddymalloc_realloc(block, sizes[index] + 1);
+        cr_expect_eq(buddymalloc_malloc_usable_size(block), sizes[index] + 1);
+        cr_expect(has_pattern(block, sizes[index], index), "%zu bytes", sizes[index]);
+        buddymalloc_free(block);
+    }
+}
+
+/* Where a block grows in place no filler of its old end shows. */
+Test(hardened, bytes_that_realloc_adds_in_place_are_zero)
+{
+    for (size_t size = 1; size < 40000; size += size / 8 + 1) {
+        char *block = buddymalloc_malloc(size);
+        char *grown = buddymalloc_realloc(block, size + 5);
+        if (grown == block)
+            cr_expect(has_only(grown + size, 5, 0), "%zu bytes", size);
+        buddymalloc_free(grown);
+    }
+}
+
+Test(hardened, large_blocks_lie_between_guards)
+{
+    size_t page_bytes = (size_t)sysconf(_SC_PAGESIZE);
+    for (size_t index = 0; index < size_count; index++) {
+        size_t size = sizes[index];
+        if (size <= 32760)
+            continue;
+        char *block = buddymalloc_malloc(size);
+        cr_assert_not_null(block);
+        size_t end = (size + 8 + page_bytes - 1) / page_bytes * page_bytes;
+        cr_expect(is_readable(block) && is_readable(block + size - 1));
+        cr_expect(is_readable(block + end - 1));
+        cr_expect_not(is_readable(block - 1), "in front of %zu bytes", size);
+        cr_expect_not(is_readable(block + end), "behind %zu bytes", size);
+        buddymalloc_free(block);
+        cr_expect_not(is_readable(block), "%zu bytes after their free", size);
+    }
+}
+
+Test(hardened, aligned_blocks_have_guards_and_seals_too)
+{
+    for (size_t alignment = 32; alignment <= 16 * MIB; alignment *= 2)
+        for (size_t size = 1; size <= 4 * MIB; size = size * 9 + 1) {
+            char *block = buddymalloc_aligned_alloc(alignment, size);
+            cr_assert_not_null(block, "%zu at %zu", size, alignment);
+            cr_expect(is_aligned(block, alignment));
+            cr_expect_eq(buddymalloc_malloc_usable_size(block), size);
+            memset(block, 0x5a, size);
+            buddymalloc_free_aligned_sized(block, alignment, size);
+        }
+}
+
+Test(hardened, empty_blocks_differ_and_cannot_be_touched)
+{
+    enum { blocks = 1000 };
+    char *empty[blocks];
+    for (unsigned index = 0; index < blocks; index++) {
+        empty[index] = buddymalloc_malloc(0);
+        cr_assert_not_null(empty[index]);
+        cr_expect_not(is_readable(empty[index]) || is_readable(empty[index] - 1));
+        cr_expect_eq(buddymalloc_malloc_usable_size(empty[index]), 0);
+        for (unsigned other = 0; other < index; other++)
+            cr_assert_neq(empty[index], empty[other]);
+    }
+    empty[0] = buddymalloc_realloc(empty[0], 100);
+    memset(empty[0], 1, 100);
+    for (unsigned index = 0; index < blocks; index++)
+        buddymalloc_free(empty[index]);
+}
+
+/* When all addresses of empty blocks are taken, blocks of another kind serve. */
+Test(hardened, there_are_always_more_empty_blocks)
+{
+    enum { blocks = 100000 };
+    static void *empty[blocks];
+    for (unsigned index = 0; index < blocks; index++)
+        cr_assert_not_null(empty[index] = buddymalloc_malloc(0));
+    for (unsigned index = 0; index < blocks; index++)
+        buddymalloc_free(empty[index]);
+    cr_expect_not(is_readable(buddymalloc_malloc(0)));
+}
+
+/* ---- what is free ---- */
+
+Test(hardened, freed_memory_reads_as_zero)
+{
+    for (size_t size = 1; size <= 32760; size += size / 3 + 1) {
+        char *block = buddymalloc_malloc(size);
+        memset(block, 0xee, size);
+        buddymalloc_free(block);
+        cr_expect(has_only(block, size, 0), "%zu bytes", size);
+    }
+}
+
+Test(hardened, calloc_gives_zeros_where_others_wrote)
+{
+    for (unsigned round = 0; round < 300; round++) {
+        size_t size = sizes[round % size_count] / (round / size_count + 1) + 1;
+        char *block = buddymalloc_malloc(size);
+        cr_assert_not_null(block);
+        memset(block, 0xee, size);
+        buddymalloc_free(block);
+        char *zeros = buddymalloc_calloc(1, size);
+        cr_assert_not_null(zeros);
+        cr_assert(has_only(zeros, size, 0), "%zu bytes", size);
+        memset(zeros, 0xee, size);
+        buddymalloc_free(zeros);
+    }
+}
+
+/* A pointer that dangles points to nobody's block for that many frees of its thread. */
+Test(hardened, freed_address_comes_back_late)
+{
+    for (unsigned round = 0; round < 50; round++) {
+        char *block = buddymalloc_malloc(48);
+        buddymalloc_free(block);
+        for (unsigned frees = 0; frees < 100; frees++) {
+            char *other = buddymalloc_malloc(48);
+            cr_assert_neq(other, block, "after %u frees", frees);
+            buddymalloc_free(other);
+        }
+    }
+}
+
+/* Of neighbours in time few are neighbours in space: in order, 63 of 63 would be. */
+Test(hardened, addresses_follow_no_order)
+{
+    char *block[64];
+    unsigned in_order = 0;
+    for (unsigned index = 0; index < 64; index++)
+        block[index] = buddymalloc_malloc(512);
+    for (unsigned index = 1; index < 64; index++)
+        in_order += block[index] == block[index - 1] + 512 + 64;
+    cr_expect_lt(in_order, 16U);
+    for (unsigned index = 0; index < 64; index++)
+        buddymalloc_free(block[index]);
+}
+
+static void *free_some(void *unused)
+{
+    (void)unused;
+    for (unsigned round = 0; round < 200; round++)
+        buddymalloc_free(buddymalloc_malloc(sizes[round % size_count]));
+    return NULL;
+}
+
+/* What lies in quarantine counts as in use; it goes when its thread ends, the quarantine with it. */
+Test(hardened, quarantine_ends_with_its_thread)
+{
+    pthread_t thread;
+    cr_assert_eq(pthread_create(&thread, NULL, free_some, NULL), 0);
+    cr_assert_eq(pthread_join(thread, NULL), 0);
+    struct buddymalloc_info before = buddymalloc_mallinfo2();
+    for (unsigned round = 0; round < 20; round++) {
+        cr_assert_eq(pthread_create(&thread, NULL, free_some, NULL), 0);
+        cr_assert_eq(pthread_join(thread, NULL), 0);
+    }
+    struct buddymalloc_info after = buddymalloc_mallinfo2();
+    cr_expect_eq(after.uordblks, before.uordblks);
+    cr_expect_eq(after.hblks, before.hblks);
+}
+
+/* ---- what it costs ---- */
+
+static unsigned mappings(void)
+{
+    unsigned count = 0;
+    FILE *maps = fopen("/proc/self/maps", "r");
+    cr_assert_not_null(maps);
+    for (int letter; (letter = fgetc(maps)) != EOF;)
+        count += letter == '\n';
+    (void)fclose(maps);
+    return count;
+}
+
+/* Guards stop at a number of blocks, for a process may have so many mappings only. */
+Test(hardened, many_large_blocks_leave_the_program_its_mappings)
+{
+    enum { blocks = 20000 };
+    static void *block[blocks];
+    for (unsigned index = 0; index < blocks; index++)
+        cr_assert_not_null(block[index] = buddymalloc_malloc(40000));
+    unsigned most = mappings();
+    cr_expect_gt(most, 8000U);
+    cr_expect_lt(most, 40000U);
+    for (unsigned index = 0; index < blocks; index++)
+        buddymalloc_free(block[index]);
+    cr_expect_lt(mappings(), 3000U);
+}
+
+static void *exhaust(size_t size)
+{
+    void **last = NULL;
+    for (void **block; (block = buddymalloc_malloc(size)) != NULL; last = block)
+        *block = last;
+    return last;
+}
+
+/* When memory runs out, all of it comes back. */
+Test(hardened, no_memory_is_survived)
+{
+    const struct rlimit limit = {128 * MIB, 128 * MIB};
+    if (getenv("BUDDYMALLOC_TEST_EMULATED") != NULL)
+        cr_skip("the emulator's address space is limited with the program's");
+    buddymalloc_free(buddymalloc_malloc(1));
+    cr_assert_eq(setrlimit(RLIMIT_AS, &limit), 0);
+    for (unsigned round = 0; round < 2; round++)
+        for (size_t size = 64; size <= 6 * MIB; size *= 7) {
+            void **last = exhaust(size);
+            cr_assert_not_null(last, "%zu bytes, round %u", size, round);
+            while (last != NULL) {
+                void **next = *last;
+                buddymalloc_free(last);
+                last = next;
+            }
+        }
+}
+
+/* ---- looking at all blocks ---- */
+
+static void damage(void *context)
+{
+    char **where = context;
+    **where ^= 1;
+    (void)buddymalloc_check_blocks();
+}
+
+Test(hardened, check_finds_what_was_written_behind_a_block)
+{
+    for (size_t index = 0; index < size_count; index++) {
+        char *block = buddymalloc_malloc(sizes[index]);
+        size_t before = buddymalloc_check_blocks();
+        char *other = buddymalloc_malloc(sizes[index]);
+        cr_expect_eq(buddymalloc_check_blocks(), before + 1);
+        char *end = block + sizes[index];
+        cr_expect(dies_saying("buddymalloc: overflow of 0x", damage, &end), "%zu bytes",
+                  sizes[index]);
+        buddymalloc_free(block);
+        buddymalloc_free(other);
+    }
+}
+
+Test(hardened, check_finds_what_was_written_to_a_free_slot)
+{
+    char *block = buddymalloc_malloc(100);
+    buddymalloc_free(block);
+    for (unsigned frees = 0; frees < 1000; frees++)
+        buddymalloc_free(buddymalloc_malloc(5000));
+    (void)buddymalloc_check_blocks();
+    cr_expect(dies_saying("buddymalloc: write after free of 0x", damage, &block));
+}
+
+static atomic_bool is_over;
+
+static void *allocate_and_free(void *seed)
+{
+    enum { live = 300 };
+    void *block[live] = {NULL};
+    unsigned random = (unsigned)(uintptr_t)seed;
+    while (!atomic_load(&is_over)) {
+        random = random * 1103515245 + 12345;
+        unsigned index = (random >> 8) % live;
+        size_t size = random >> 30 == 0 ? random % 100000 : random % 500;
+        if (random >> 29 & 1) {
+            buddymalloc_free(block[index]);
+            block[index] = buddymalloc_malloc(size);
+        } else {
+            block[index] = buddymalloc_realloc(block[index], size + 1);
+        }
+        if (size > 0 && block[index] != NULL)
+            memset(block[index], (int)random, size);
+    }
+    for (unsigned index = 0; index < live; index++)
+        buddymalloc_free(block[index]);
+    return NULL;
+}
+
+Test(hardened, check_finds_nothing_while_others_work)
+{
+    pthread_t threads[3];
+    for (unsigned index = 0; index < 3; index++)
+        cr_assert_eq(
+            pthread_create(&threads[index], NULL, allocate_and_free, (void *)(uintptr_t)index), 0);
+    for (unsigned round = 0; round < 300; round++)
+        (void)buddymalloc_check_blocks();
+    atomic_store(&is_over, true);
+    for (unsigned index = 0; index < 3; index++)
+        cr_assert_eq(pthread_join(threads[index], NULL), 0);
+}
