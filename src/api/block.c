@@ -1,6 +1,7 @@
 #include "api/block.h"
 
 #include "api/arenas.h"
+#include "api/empty_block.h"
 #include "api/housekeeping.h"
 #include "api/options.h"
 #include "api/system_memory.h"
@@ -60,10 +61,18 @@ static void *allocate_huge(size_t bytes, size_t alignment, bool *is_zero)
     return kept != NULL ? kept->user : bm_system_allocate_huge(bytes, alignment, is_zero);
 }
 
+static BM_SLOW void *allocate_empty(void)
+{
+    void *block = bm_empty_block_allocate();
+    return block != NULL ? block : allocate_small(0);
+}
+
 static void *allocate(size_t bytes, bool *is_zero)
 {
-    if (bytes <= BM_SMALL_MAX)
+    if (bm_likely(bytes - 1 < BM_SMALL_MAX))
         return allocate_small(bm_class_of_size(bytes));
+    if (bytes == 0)
+        return allocate_empty();
     if (bytes <= BM_PAGE_BLOCK_MAX)
         return allocate_pages(bytes, BM_LEAF_BYTES, is_zero);
     return allocate_huge(bytes, BM_LEAF_BYTES, is_zero);
@@ -208,8 +217,11 @@ size_t bm_block_find(void *block, const char *operation, struct bm_tree **tree,
                      struct bm_slab **slab)
 {
     struct bm_place place;
-    if (bm_unlikely(!bm_block_locate(block, &place)))
-        bm_block_report(block, operation);
+    if (bm_unlikely(!bm_block_locate(block, &place))) {
+        if (!bm_empty_block_is_live(block))
+            bm_block_report(block, operation);
+        place = (struct bm_place){0};
+    }
     *tree = place.tree;
     *slab = place.slab;
     return place.bytes;
@@ -258,12 +270,22 @@ static bool free_without_lookup(struct bm_chunk *chunk, void *block)
     return true;
 }
 
+/* An address in none of our chunks. */
+static BM_COLD void free_outside(void *block)
+{
+    if (!bm_empty_block_has(block))
+        bm_block_report(block, "free");
+    bm_empty_block_free(block);
+}
+
 static void free_block(void *block)
 {
     struct bm_place place;
     struct bm_chunk *chunk = bm_chunk_of(block);
-    if (bm_unlikely(!bm_system_has(chunk)))
-        bm_block_report(block, "free");
+    if (bm_unlikely(!bm_system_has(chunk))) {
+        free_outside(block);
+        return;
+    }
     if (free_without_lookup(chunk, block))
         return;
     if (bm_unlikely(!find_in(chunk, block, &place)))
@@ -303,13 +325,14 @@ static void *resize_without_copy(void *block, struct bm_place *place, size_t byt
 
 void *bm_block_resize(void *block, size_t bytes)
 {
-    struct bm_place place;
+    struct bm_place place = {0};
     bm_thread_tick();
-    if (bm_unlikely(!bm_block_locate(block, &place)))
+    bool is_empty = !bm_block_locate(block, &place);
+    if (bm_unlikely(is_empty) && !bm_empty_block_is_live(block))
         bm_block_report(block, "realloc");
     if (bytes > PTRDIFF_MAX)
         return NULL;
-    void *resized = resize_without_copy(block, &place, bytes);
+    void *resized = is_empty ? NULL : resize_without_copy(block, &place, bytes);
     if (resized != NULL)
         return resized;
     bool is_zero;

@@ -43,7 +43,7 @@ BM_NORETURN void bm_block_report_freed(void *block, const char *operation, size_
 /* Usable bytes of a live block; aborts with "invalid <operation>" when it is none. */
 size_t bm_block_bytes(void *block, const char *operation);
 
-/* The same, and where it lies: *slab is NULL when it is a huge block. */
+/* The same, and where it lies: *slab is NULL when it is a huge block, or one of no bytes. */
 size_t bm_block_find(void *block, const char *operation, struct bm_tree **tree,
                      struct bm_slab **slab);
 

@@ -8,7 +8,12 @@
 #include <string.h>
 #include <unistd.h>
 
-struct bm_options bm_options = {.purge_delay_ms = BM_PURGE_DELAY_MS, .limit_bytes = SIZE_MAX};
+struct bm_options bm_options = {
+    .purge_delay_ms = BM_PURGE_DELAY_MS,
+    .limit_bytes = SIZE_MAX,
+    .check_at_exit = BM_HARDENED,
+    .guard_empty = true,
+};
 
 static void refuse(const char *name, const char *value, size_t length)
 {
@@ -75,10 +80,13 @@ static bool set_background_purge(const char *text, size_t length)
 
 static bool set_check(const char *text, size_t length)
 {
-    if (!BM_HARDENED || !is_text(text, length, "exit"))
-        return false;
-    bm_options.check_at_exit = true;
-    return true;
+    bm_options.check_at_exit = is_text(text, length, "exit");
+    return BM_HARDENED && (bm_options.check_at_exit || is_text(text, length, "off"));
+}
+
+static bool set_guard_empty(const char *text, size_t length)
+{
+    return set_switch(&bm_options.guard_empty, text, length);
 }
 
 static bool set_huge_pages(const char *text, size_t length)
@@ -134,6 +142,7 @@ static const struct {
 } settings[] = {
     {"background_purge", set_background_purge},
     {"check", set_check},
+    {"guard_empty", set_guard_empty},
     {"huge_pages", set_huge_pages},
     {"limit", set_limit},
     {"purge_delay", set_purge_delay},

@@ -10,7 +10,9 @@
  *       purge_delay:MS       what lay free and unneeded so long has gone back; default 1000; 0: at
  *                            once; -1: only malloc_trim gives back
  *       background_purge:on  a thread gives back, also while all others sleep; default off
- *       check:exit           look at all blocks for damage when a process ends; hardened library only
+ *       check:off            don't look at all blocks for damage when a process ends; hardened
+ *                            library only, default exit
+ *       guard_empty:off      malloc(0) gives a block of a few bytes, not one that faults; default on
  *       limit:BYTES          the most the heap may hold, also with a unit K, M, G or T; default
  *                            none
  *
@@ -32,6 +34,7 @@ struct bm_options {
     int purge_delay_ms; /* core/decay.h */
     size_t limit_bytes; /* SIZE_MAX: none */
     bool check_at_exit;
+    bool guard_empty;
     bool stats_at_exit;
     pid_t stats_process; /* 0: every process */
 };

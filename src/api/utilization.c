@@ -40,7 +40,9 @@ BM_PUBLIC int buddymalloc_utilization(void *block, struct buddymalloc_utilizatio
     }
     size_t bytes = bm_user_find(block, "utilization", &tree, &slab);
     struct bm_utilization counted = {bytes, 1, 1, 1, 1, 1, 0, bytes};
-    if (slab == NULL)
+    if (bytes == 0)
+        counted.tree_bytes = 0;
+    else if (slab == NULL)
         counted.tree_bytes = bm_huge_capacity((struct bm_huge *)bm_chunk_of(block));
     else
         bm_utilization_count(tree, slab, &counted);

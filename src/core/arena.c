@@ -377,11 +377,12 @@ static bool borrows(struct bm_arena *arena, unsigned size_class)
 static void borrow_all(struct bm_arena *arena)
 {
     memcpy(arena->cursor_offsets, bm_lender_cursor_offsets, sizeof arena->cursor_offsets);
+    arena->cursor_offsets[0] = offsetof(struct bm_arena, of_no_size);
 }
 
 void bm_arena_stop_borrowing(struct bm_arena *arena, unsigned size_class)
 {
-    uint16_t *first = arena->cursor_offsets;
+    uint16_t *first = arena->cursor_offsets + 1;
     uint16_t *last = cursor_offset(arena, size_class);
     if (size_class != 0)
         first = cursor_offset(arena, size_class - 1) + 1;
@@ -466,6 +467,7 @@ struct bm_arena *bm_arena_create(struct bm_chunk_source *source)
         memset(arena, 0, sizeof *arena);
     for (unsigned size_class = 0; size_class < BM_SIZE_CLASSES; size_class++)
         clear_cursor(&arena->cursors[size_class]);
+    clear_cursor(&arena->of_no_size);
     borrow_all(arena);
     empty_own_chunk(arena, &arena->own_chunks[0]);
     atomic_store_explicit(&arena->sweep_after, BM_SWEEP_AFTER, memory_order_relaxed);

@@ -84,6 +84,7 @@ struct bm_listed_sample {
 
 struct bm_arena {
     struct bm_cursor cursors[BM_SIZE_CLASSES]; /* owner thread; first: see cursor_offsets */
+    struct bm_cursor of_no_size;               /* never has slots: size 0 takes the slow path */
     struct bm_kept kept[BM_KEPT_PAGE_BLOCKS];  /* owner thread, under the gate */
     struct bm_huge *kept_huge;                 /* NULL: none; owner thread */
     struct bm_tree *buckets[BM_BUCKETS];       /* gate */
@@ -114,7 +115,7 @@ struct bm_arena {
     _Atomic uint32_t slabs_of_class[BM_SIZE_CLASSES]; /* live ones; changed under the gate */
 
     /* By size in quanta: the offset of the cursor that serves it, its class's own or, while it
-     * borrows, its lender's. Owner thread. */
+     * borrows, its lender's; 0 has one that is empty. Owner thread. */
     uint16_t cursor_offsets[BM_QUANTA];
 
     struct bm_listed_sample samples[BM_SIZE_CLASSES];
@@ -226,7 +227,7 @@ BM_INLINE _Atomic(struct bm_tree *) *bm_arena_own_chunk(struct bm_arena *arena,
     return &arena->own_chunks[((uintptr_t)tree >> BM_CHUNK_SHIFT) % BM_OWN_CHUNKS];
 }
 
-/* The cursor that serves a size in [0, BM_SMALL_MAX]. */
+/* The cursor that serves a size in [0, BM_SMALL_MAX]; the one of size 0 never has a slot. */
 BM_INLINE struct bm_cursor *bm_arena_cursor(struct bm_arena *arena, size_t size)
 {
     size_t offset = arena->cursor_offsets[(size + BM_QUANTUM - 1) / BM_QUANTUM];

@@ -98,15 +98,20 @@ static void verify_served(struct bm_arena *arena, unsigned size_class)
     unsigned serving = arena->cursor_offsets[last] / BM_CURSOR_BYTES;
     REQUIRE(serving == size_class || serving == bm_lender_of_class(size_class));
     REQUIRE(serving == size_class || arena->cursors[size_class].word == &bm_no_slots);
-    for (unsigned quanta = last; bm_class_of_size(quanta * BM_QUANTUM) == size_class; quanta--) {
+    for (unsigned quanta = last; quanta > 0 && bm_class_of_size(quanta * BM_QUANTUM) == size_class;
+         quanta--)
         REQUIRE(arena->cursor_offsets[quanta] == serving * BM_CURSOR_BYTES);
-        if (quanta == 0)
-            return;
-    }
+}
+
+static void verify_no_size(const struct bm_arena *arena)
+{
+    REQUIRE(arena->cursor_offsets[0] == offsetof(struct bm_arena, of_no_size));
+    REQUIRE(arena->of_no_size.word == &bm_no_slots);
 }
 
 static void verify_lists(struct bm_arena *arena)
 {
+    verify_no_size(arena);
     size_t slabs = 0;
     for (unsigned size_class = 0; size_class < BM_SIZE_CLASSES; size_class++) {
         struct bm_slab *previous = NULL;

@@ -3,6 +3,8 @@
 
 #include <buddymalloc/buddymalloc.h>
 #include <criterion/criterion.h>
+#include <string.h>
+#include <unistd.h>
 
 TestSuite(malloc);
 
@@ -27,6 +29,47 @@ Test(malloc, block_of_every_kind_is_writable_to_its_end)
         cr_assert(has_pattern(block, block_sizes[i], i));
         buddymalloc_free(block);
     }
+}
+
+/* The kernel reads the byte for us, and refuses. */
+static bool is_readable(const void *address)
+{
+    int ends[2];
+    cr_assert_eq(pipe(ends), 0);
+    bool readable = write(ends[1], address, 1) == 1;
+    (void)close(ends[0]);
+    (void)close(ends[1]);
+    return readable;
+}
+
+Test(malloc, block_of_no_bytes_has_none)
+{
+    char *block = buddymalloc_malloc(0);
+    char *zeros = buddymalloc_calloc(0, 100);
+
+    cr_assert(block != NULL && zeros != NULL && block != zeros);
+    cr_expect(!is_readable(block) && !is_readable(block - 1) && !is_readable(block + 15));
+    cr_expect_eq(buddymalloc_malloc_usable_size(block), 0);
+    cr_expect_not(buddymalloc_should_move(block));
+    block = buddymalloc_realloc(block, 10);
+    memset(block, 1, 10);
+    buddymalloc_free(block);
+    buddymalloc_free(zeros);
+}
+
+/* When the addresses for them are used up, other blocks serve. */
+Test(malloc, blocks_of_no_bytes_never_run_out)
+{
+    enum { blocks = 20000 };
+    static void *block[blocks];
+
+    for (unsigned i = 0; i < blocks; i++)
+        cr_assert_not_null(block[i] = buddymalloc_malloc(0));
+    for (unsigned i = 0; i < blocks; i++)
+        buddymalloc_free(block[i]);
+    block[0] = buddymalloc_malloc(0);
+    cr_expect_not(is_readable(block[0]));
+    buddymalloc_free(block[0]);
 }
 
 Test(malloc, size_zero_gives_unique_blocks)

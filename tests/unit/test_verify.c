@@ -197,6 +197,11 @@ static void lend_to_a_class_with_a_slab(void)
     arena->cursors[bm_class_of_size(16)] = arena->cursors[bm_class_of_size(64)];
 }
 
+static void serve_size_0(void)
+{
+    arena->cursor_offsets[0] = arena->cursor_offsets[1];
+}
+
 static void count_too_many_slabs(void)
 {
     arena->slabs_of_class[0] += 100;
@@ -211,6 +216,8 @@ Test(verify, finds_broken_borrowing)
          serve_sizes_of_a_class_differently, verify_arena},
         {"serving == size_class || arena->cursors[size_class].word == &bm_no_slots",
          lend_to_a_class_with_a_slab, verify_arena},
+        {"arena->cursor_offsets[0] == offsetof(struct bm_arena, of_no_size)", serve_size_0,
+         verify_arena},
         {"slabs <= arena->slabs_live", count_too_many_slabs, verify_arena},
     };
     CHECK_ALL(corruptions);

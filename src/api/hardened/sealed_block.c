@@ -1,7 +1,7 @@
 #include "api/hardened/sealed_block.h"
 
 #include "api/block.h"
-#include "api/hardened/empty_block.h"
+#include "api/empty_block.h"
 #include "api/hardened/guard.h"
 #include "api/hardened/quarantine.h"
 #include "api/hardened/seal.h"
@@ -205,13 +205,6 @@ static bool is_intact_before(const struct found *found)
     return bm_seal_read(found->start - capacity, capacity, &before) || before.seal == 0;
 }
 
-/* An empty block lies in a page block. */
-static struct bm_slab *slab_of_empty(void *block)
-{
-    struct bm_tree *tree = bm_tree_of(block);
-    return bm_tree_slab_at(tree, bm_tree_offset(tree, block));
-}
-
 size_t bm_sealed_bytes(void *block, const char *operation)
 {
     struct found found;
@@ -228,9 +221,9 @@ size_t bm_sealed_find(void *block, const char *operation, struct bm_tree **tree,
     struct found found;
     struct bm_sealed sealed;
     if (bm_empty_block_is_live(block)) {
-        *tree = bm_tree_of(block);
-        *slab = slab_of_empty(block);
-        return bm_slab_slot_bytes(*slab);
+        *tree = NULL;
+        *slab = NULL;
+        return 0;
     }
     find(block, operation, &found, &sealed);
     *tree = found.tree;
@@ -325,20 +318,12 @@ static struct bm_detained clear(const struct found *found, bool is_guarded)
                                 is_guarded ? BM_DETAINED_GUARDED : BM_DETAINED_PAGES};
 }
 
-static void free_empty(void *block)
-{
-    if (bm_empty_block_free(block))
-        return;
-    bool is_one = (uintptr_t)block % BM_QUANTUM == 0;
-    bm_misuse(is_one ? "double free" : "invalid free", block, 0);
-}
-
 void bm_sealed_free(void *block, size_t bytes)
 {
     struct found found;
     struct bm_sealed sealed;
     if (bm_unlikely(bm_empty_block_has(block))) {
-        free_empty(block);
+        bm_empty_block_free(block);
         return;
     }
     find(block, "free", &found, &sealed);

@@ -1,7 +1,6 @@
 #include "api/hardened/sweep.h"
 
 #include "api/arenas.h"
-#include "api/hardened/empty_block.h"
 #include "api/hardened/seal.h"
 #include "api/system_memory.h"
 #include "base/message.h"
@@ -48,7 +47,7 @@ static void check_slab(struct bm_tree *tree, struct bm_slab *slab, size_t *live)
     size_t slot_bytes = bm_slab_slot_bytes(slab);
     char *start = (char *)tree + slab->first_byte + page_bytes;
     bool is_used = !is_free(slab, bm_tree_remote_line(tree, slab), 0);
-    if (is_used && !bm_empty_block_has(start))
+    if (is_used)
         check_live(start, slot_bytes - 2 * page_bytes, slot_bytes, live);
 }
 

@@ -1,18 +1,25 @@
-#include "api/hardened/empty_block.h"
+#include "api/empty_block.h"
 
-#include "api/block.h"
+#include "api/options.h"
 #include "api/system_memory.h"
 #include "base/bits.h"
+#include "base/message.h"
+#include "core/size_class.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 
 enum {
-    RANGE_BYTES = 512 * 1024,
+    RANGE_BYTES = 128 * 1024,
     BLOCKS = RANGE_BYTES / BM_QUANTUM,
     WORDS = BLOCKS / 64,
 };
 
+enum { LARGEST_PAGE = 64 * 1024 };
+
+/* Untouched, and no part of the heap. Page-aligned in it: a page in front of the addresses, those,
+ * and the rest of their last page. */
+static char memory[RANGE_BYTES + 3 * LARGEST_PAGE];
 static _Atomic(char *) range; /* NULL: none */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static _Atomic uint64_t live[WORDS];
@@ -20,17 +27,11 @@ static _Atomic uint32_t next_word;
 
 static void make_range(void)
 {
-    bool is_zero;
     size_t page_bytes = bm_system_page_bytes();
-    /* A page more, in front of the first address. */
-    size_t bytes = page_bytes + RANGE_BYTES;
-    char *made = bm_block_allocate_aligned(page_bytes, bytes, &is_zero);
-    if (made == NULL)
-        return;
-    if (bm_system_protect(made, bytes, false))
-        atomic_store_explicit(&range, made + page_bytes, memory_order_release);
-    else
-        bm_block_free(made);
+    char *start = (char *)bm_round_up((uintptr_t)memory, page_bytes);
+    size_t bytes = page_bytes + bm_round_up(RANGE_BYTES, page_bytes);
+    if (page_bytes <= LARGEST_PAGE && bm_system_protect(start, bytes, false))
+        atomic_store_explicit(&range, start + page_bytes, memory_order_release);
 }
 
 /* Claims the lowest bit of a word that is not set: false when all are. */
@@ -48,6 +49,8 @@ static bool claim_in(uint32_t index, unsigned *bit)
 
 void *bm_empty_block_allocate(void)
 {
+    if (!bm_options.guard_empty)
+        return NULL;
     (void)pthread_once(&once, make_range);
     char *start = atomic_load_explicit(&range, memory_order_acquire);
     uint32_t first = atomic_load_explicit(&next_word, memory_order_relaxed);
@@ -83,12 +86,13 @@ bool bm_empty_block_is_live(const void *block)
            (atomic_load_explicit(&live[number / 64], memory_order_relaxed) >> (number % 64) & 1);
 }
 
-bool bm_empty_block_free(const void *block)
+void bm_empty_block_free(void *block)
 {
     size_t offset = offset_of(block);
     size_t number = offset / BM_QUANTUM;
-    if (offset >= RANGE_BYTES || offset % BM_QUANTUM != 0)
-        return false;
     uint64_t bit = UINT64_C(1) << (number % 64);
-    return (atomic_fetch_and_explicit(&live[number / 64], ~bit, memory_order_acq_rel) & bit) != 0;
+    if (offset % BM_QUANTUM != 0)
+        bm_misuse("invalid free", block, 0);
+    if ((atomic_fetch_and_explicit(&live[number / 64], ~bit, memory_order_acq_rel) & bit) == 0)
+        bm_misuse("double free", block, 0);
 }
