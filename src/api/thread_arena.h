@@ -32,7 +32,7 @@ struct bm_thread {
     unsigned frees_without_quarantine;
 };
 
-extern __thread struct bm_thread bm_thread __attribute__((tls_model("initial-exec")));
+extern __thread struct bm_thread bm_thread;
 
 /* The arena to allocate from, as its owner; NULL: no memory. Every enter that gave an arena is
  * followed by a leave with it. */

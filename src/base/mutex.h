@@ -20,7 +20,7 @@ struct bm_mutex {
     pthread_mutex_t native;
 };
 
-extern __thread bool bm_mutex_holds_all __attribute__((tls_model("initial-exec")));
+extern __thread bool bm_mutex_holds_all;
 
 static inline void bm_mutex_init(struct bm_mutex *mutex)
 {

@@ -1,10 +1,15 @@
 #!/usr/bin/env python3
-"""consume.py WAY SOURCE_ROOT BUILD_ROOT BACKEND: builds and runs the project beside this file.
+"""consume.py WAY SOURCE_ROOT BUILD_ROOT BACKEND: builds and runs examples/linking in a new place.
 
-subproject: SOURCE_ROOT is its subproject. installed: it finds what `meson install` has put into
-a directory of the test's own, by pkg-config.
+subproject: SOURCE_ROOT is its subproject, with the backend sbrk, and leaves nothing in its prefix.
+meson, make, cmake: it finds what `meson install` has put from BUILD_ROOT into a directory of the
+test's own; make asks pkg-config. default_library: builds with each value of that option but `both`
+are installed, and found by make and cmake. devenv: `meson devenv` preloads. Exits with 77,
+"skipped", where a tool is missing.
 """
 
+import configparser
+import json
 import os
 import pathlib
 import shutil
@@ -12,49 +17,179 @@ import subprocess
 import sys
 import tempfile
 
+WRAP = "packaging/buddymalloc.wrap"
+SUMMARY = "buddymalloc summary of process"
 
-def run(*command, **environment):
-    result = subprocess.run([str(word) for word in command], env={**os.environ, **environment},
+
+def run(*command, text=None, **environment):
+    """The output of a command, which must succeed."""
+    inherited = {key: value for key, value in os.environ.items() if key != "DESTDIR"}
+    result = subprocess.run([str(word) for word in command], env={**inherited, **environment},
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                            check=False)
+                            input=text or "", check=False)
     if result.returncode != 0:
         sys.exit(f"{' '.join(map(str, command))}\n{result.stdout}status {result.returncode}")
     return result.stdout
 
 
-def consume_subproject(project, source_root, backend):
+def expect(is_so, complaint):
+    if not is_so:
+        sys.exit(complaint)
+
+
+def need(tool):
+    if shutil.which(tool) is None:
+        print(f"{tool} is missing")
+        sys.exit(77)
+
+
+def run_programs(directory, names, **environment):
+    """The one that uses buddymalloc by name, and those whose malloc it is."""
+    said = run(directory / "prefixed", **environment)
+    expect(said.startswith("a block of "), f"prefixed says {said!r}")
+    for name in names:
+        said = run(directory / name, text="one\nthree\n", BUDDYMALLOC_CONF="stats:exit",
+                   **environment)
+        expect(said.count("6\n") and said.count(SUMMARY) == 1, f"{name} says {said!r}")
+
+
+# ---- as a subproject ----
+
+def installed_files(build):
+    return json.loads(run("meson", "introspect", "--installed", build))
+
+
+def consume_subproject(project, source_root):
     (project / "subprojects").mkdir()
     (project / "subprojects" / "buddymalloc").symlink_to(source_root)
-    # Both names, as the wrap file of a real user provides them.
-    (project / "subprojects" / "buddymalloc.wrap").write_text(
-        "[wrap-file]\ndirectory = buddymalloc\n\n"
-        "[provide]\ndependency_names = buddymalloc, buddymalloc-override\n")
-    run("meson", "setup", project / "build", project, f"-Dbuddymalloc:memory_backend={backend}",
-        "--wrap-mode=nodownload")
-    run("meson", "test", "-C", project / "build")
+    shutil.copy(source_root / WRAP, project / "subprojects")
+    build = project / "build"
+    said = run("meson", "setup", build, project, "-Dbuddymalloc:memory_backend=sbrk",
+               "--wrap-mode=nodownload")
+    expect("memory comes from sbrk" in said, said)
+    run("meson", "compile", "-C", build)
+    run_programs(build, ["override", "override-static"])
+
+    expect(installed_files(build).keys() == {str(build / "prefixed")},
+           f"a subproject installs {installed_files(build)}")
+    tests = run("meson", "introspect", "--tests", build)
+    expect(json.loads(tests) == [], f"a subproject brings tests along:\n{tests}")
+    run("meson", "setup", "--reconfigure", build, project, "-Dbuddymalloc:install=yes")
+    expect(any(name.endswith("buddymalloc.h") for name in installed_files(build)),
+           f"a subproject that was asked to installs only {installed_files(build)}")
 
 
-def consume_installed(project, build_root):
-    root = project / "root"
+# ---- in the build directory ----
+
+def check_devenv(build_root):
+    said = run("meson", "devenv", "-C", build_root, "sort", BUDDYMALLOC_CONF="stats:exit")
+    expect(SUMMARY in said, f"meson devenv preloads nothing: {said!r}")
+
+
+# ---- installed ----
+
+def install(source_root, build_root, root):
+    """Installs below `root`; the directory that has the libraries."""
     run("meson", "install", "-C", build_root, "--no-rebuild", "--destdir", root)
     files = list(root.rglob("*.pc"))
-    if len(files) != 2:
-        sys.exit(f"installed: {files} instead of two .pc files")
-    directory = str(files[0].parent)
-    run("meson", "setup", project / "build", project, PKG_CONFIG_PATH=directory,
-        PKG_CONFIG_SYSROOT_DIR=str(root))
-    run("meson", "test", "-C", project / "build", LD_LIBRARY_PATH=str(files[0].parent.parent))
+    wrap = configparser.ConfigParser()
+    wrap.read(source_root / WRAP)
+    names = wrap["provide"]["dependency_names"].split(", ")
+    expect(sorted(file.stem for file in files) == sorted(names),
+           f"pkg-config files {files}, but dependencies {names}")
+    return files[0].parent.parent
+
+
+def pkg_config(libraries, root):
+    return {"PKG_CONFIG_PATH": str(libraries / "pkgconfig"), "PKG_CONFIG_SYSROOT_DIR": str(root)}
+
+
+def has_static_c_library():
+    return os.path.isabs(run("cc", "-print-file-name=libc.a").strip())
+
+
+def consume_by_meson(project, libraries, root, backend):
+    build = project / "build"
+    said = run("meson", "setup", build, project, **pkg_config(libraries, root))
+    expect(f"memory comes from {backend}" in said, said)
+    run("meson", "compile", "-C", build)
+    run_programs(build, ["override", "override-static"], LD_LIBRARY_PATH=str(libraries))
+
+
+def consume_by_make(project, libraries, root):
+    names = ["override"] + ["override-fully-static"] * (
+        has_static_c_library() and (libraries / "libbuddymalloc-override.a").exists())
+    # What distributions pass: a library that nothing refers to is left out.
+    run("make", "-C", project, "prefixed", *names, "LDFLAGS=-Wl,--as-needed",
+        **pkg_config(libraries, root))
+    run_programs(project, names, LD_LIBRARY_PATH=str(libraries))
+
+
+def consume_by_cmake(project, libraries, backend):
+    prefix = libraries
+    while not (prefix / "include").exists():
+        prefix = prefix.parent
+    build = project / "build-cmake"
+    said = run("cmake", "-S", project, "-B", build, f"-DCMAKE_PREFIX_PATH={prefix}",
+               "-DCMAKE_EXE_LINKER_FLAGS=-Wl,--as-needed",
+               f"-DCMAKE_LIBRARY_ARCHITECTURE={libraries.name}")
+    expect(f"memory comes from {backend}" in said, said)
+    run("cmake", "--build", build)
+    has_static = (libraries / "libbuddymalloc-override.a").exists()
+    run_programs(build, ["override"] + ["override-static"] * has_static)
+
+
+def check_kinds(value, libraries, root):
+    """Only libraries of the kind that was asked for, and no launcher that could preload none."""
+    endings = {"".join(path.suffixes)[:3] for path in libraries.glob("libbuddymalloc*")}
+    expect(endings == {".so" if value == "shared" else ".a"}, f"{value}: installed {endings}")
+    launchers = list(root.rglob("bin/buddymalloc"))
+    expect(len(launchers) == (value == "shared"), f"{value}: launchers {launchers}")
+
+
+def consume_each_kind(directory, source_root, backend):
+    """One build directory: what default_library changes is what is installed."""
+    build = directory / "library"
+    run("meson", "setup", build, source_root, "-Dtests=disabled", "--buildtype=debug",
+        f"-Dmemory_backend={backend}")
+    for value in ("static", "shared"):
+        root = directory / value
+        run("meson", "configure", build, f"-Ddefault_library={value}")
+        run("meson", "compile", "-C", build)
+        project = shutil.copytree(source_root / "examples" / "linking", root / "linking")
+        libraries = install(source_root, build, root)
+        check_kinds(value, libraries, root)
+        consume_by_make(project, libraries, root)
+        if value == "static":  # the targets that are the shared libraries elsewhere
+            consume_by_cmake(project, libraries, backend)
 
 
 def main():
     way, source_root, build_root, backend = sys.argv[1:]
+    source_root = pathlib.Path(source_root)
+    tools = {"meson": ["pkg-config"], "make": ["make", "pkg-config"], "cmake": ["cmake"],
+             "default_library": ["make", "pkg-config", "cmake"]}
+    for tool in tools.get(way, []):
+        need(tool)
     with tempfile.TemporaryDirectory(prefix="buddymalloc-consumer-") as directory:
-        project = pathlib.Path(directory) / "project"
-        shutil.copytree(pathlib.Path(__file__).parent / "project", project)
+        directory = pathlib.Path(directory)
+        if way == "devenv":
+            check_devenv(build_root)
+            return
+        if way == "default_library":
+            consume_each_kind(directory, source_root, backend)
+            return
+        project = shutil.copytree(source_root / "examples" / "linking", directory / "linking")
         if way == "subproject":
-            consume_subproject(project, source_root, backend)
+            consume_subproject(project, source_root)
+            return
+        libraries = install(source_root, build_root, directory / "root")
+        if way == "meson":
+            consume_by_meson(project, libraries, directory / "root", backend)
+        elif way == "make":
+            consume_by_make(project, libraries, directory / "root")
         else:
-            consume_installed(project, build_root)
+            consume_by_cmake(project, libraries, backend)
 
 
 if __name__ == "__main__":
