@@ -250,3 +250,14 @@ Test(introspect, mallopt_accepts_the_parameters_of_glibc)
     cr_assert_not_null(block);
     buddymalloc_free(block);
 }
+
+Test(introspect, mallopt_refuses_what_has_no_name)
+{
+    enum { MXFAST_MAX = 80 * sizeof(size_t) / 4 };
+    cr_expect_eq(buddymalloc_mallopt(M_MXFAST, MXFAST_MAX), 1);
+    cr_expect_eq(buddymalloc_mallopt(M_MXFAST, MXFAST_MAX + 1), 0);
+    cr_expect_eq(buddymalloc_mallopt(M_MXFAST, -1), 0);
+    cr_expect_eq(buddymalloc_mallopt(0, 64), 0);
+    cr_expect_eq(buddymalloc_mallopt(M_ARENA_MAX - 1, 64), 0);
+    cr_expect_eq(buddymalloc_mallopt(1000, 64), 0);
+}
