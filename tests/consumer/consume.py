@@ -4,8 +4,8 @@
 subproject: SOURCE_ROOT is its subproject, with the backend sbrk, and leaves nothing in its prefix.
 meson, make, cmake: it finds what `meson install` has put from BUILD_ROOT into a directory of the
 test's own; make asks pkg-config. default_library: builds with each value of that option but `both`
-are installed, and found by make and cmake. devenv: `meson devenv` preloads. Exits with 77,
-"skipped", where a tool is missing.
+are installed, and found by make and cmake. devenv: `meson devenv` preloads. plugin: plugins
+of its own, for which it is built as a subproject. Exits with 77, "skipped", where a tool is missing.
 """
 
 import configparser
@@ -59,10 +59,14 @@ def installed_files(build):
     return json.loads(run("meson", "introspect", "--installed", build))
 
 
-def consume_subproject(project, source_root):
+def add_subproject(project, source_root):
     (project / "subprojects").mkdir()
     (project / "subprojects" / "buddymalloc").symlink_to(source_root)
     shutil.copy(source_root / WRAP, project / "subprojects")
+
+
+def consume_subproject(project, source_root):
+    add_subproject(project, source_root)
     build = project / "build"
     said = run("meson", "setup", build, project, "-Dbuddymalloc:memory_backend=sbrk",
                "--wrap-mode=nodownload")
@@ -77,6 +81,23 @@ def consume_subproject(project, source_root):
     run("meson", "setup", "--reconfigure", build, project, "-Dbuddymalloc:install=yes")
     expect(any(name.endswith("buddymalloc.h") for name in installed_files(build)),
            f"a subproject that was asked to installs only {installed_files(build)}")
+
+
+def consume_by_plugin(directory, source_root):
+    """Built for plugins, the library has no thread-local data that is set aside at the start."""
+    tests = source_root / "tests"
+    project = shutil.copytree(tests / "consumer" / "plugin", directory / "plugin")
+    for name in ("plugin.c", "plugin_host.c", "check.h", "resident.h"):
+        shutil.copy(tests / "preload" / name, project)
+    add_subproject(project, source_root)
+    build = project / "build"
+    run("meson", "setup", build, project, "--wrap-mode=nodownload")
+    run("meson", "compile", "-C", build, "plugin_host", "plugin-goes", "plugin-stays")
+    run("meson", "test", "-C", build, "--no-rebuild", MALLOC_PERTURB_="0")
+    libraries = [build / "libplugin-stays.so", *build.rglob("libbuddymalloc.so")]
+    expect(len(libraries) == 2, f"built: {libraries}")
+    for library in libraries:
+        expect("STATIC_TLS" not in run("readelf", "--dynamic", library), f"{library}: STATIC_TLS")
 
 
 # ---- in the build directory ----
@@ -168,13 +189,16 @@ def main():
     way, source_root, build_root, backend = sys.argv[1:]
     source_root = pathlib.Path(source_root)
     tools = {"meson": ["pkg-config"], "make": ["make", "pkg-config"], "cmake": ["cmake"],
-             "default_library": ["make", "pkg-config", "cmake"]}
+             "default_library": ["make", "pkg-config", "cmake"], "plugin": ["readelf"]}
     for tool in tools.get(way, []):
         need(tool)
     with tempfile.TemporaryDirectory(prefix="buddymalloc-consumer-") as directory:
         directory = pathlib.Path(directory)
         if way == "devenv":
             check_devenv(build_root)
+            return
+        if way == "plugin":
+            consume_by_plugin(directory, source_root)
             return
         if way == "default_library":
             consume_each_kind(directory, source_root, backend)
