@@ -22,7 +22,7 @@ package_of() {
     case $1 in
         clang | cmake | gcc | git | meson | perl | python3 | redis-server | sqlite3) echo "$1" ;;
         stress-ng | valgrind | ffmpeg | gdb | make | memcached | nginx | ruby | vim) echo "$1" ;;
-        fish | mandoc | zsh) echo "$1" ;;
+        fish | lintian | mandoc | zsh) echo "$1" ;;
         gcc-* | g++* | clang-*) echo "$1" ;;
         clang++) echo clang ;;
         aarch64-linux-gnu-gcc) echo gcc-aarch64-linux-gnu ;;
