@@ -12,6 +12,7 @@ import configparser
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -116,9 +117,17 @@ def install(source_root, build_root, root):
     wrap = configparser.ConfigParser()
     wrap.read(source_root / WRAP)
     names = wrap["provide"]["dependency_names"].split(", ")
-    expect(sorted(file.stem for file in files) == sorted(names),
+    expect({"buddymalloc", "buddymalloc-override"} <= {file.stem for file in files} <= set(names),
            f"pkg-config files {files}, but dependencies {names}")
+    check_launcher(root)
     return files[0].parent.parent
+
+
+def check_launcher(root):
+    """Where there is one, it preloads a library that is installed."""
+    for launcher in root.rglob("bin/buddymalloc"):
+        library = re.search(r"^library='/(.*)'$", launcher.read_text(), re.M)
+        expect(library and (root / library[1]).exists(), f"the launcher's library: {library}")
 
 
 def pkg_config(libraries, root):
