@@ -1,6 +1,7 @@
 # Completion of the command buddymalloc for fish.
 
-complete -c buddymalloc -x -a '(__fish_complete_subcommand -- --limit --purge-delay --perturb --set)'
+complete -c buddymalloc -x \
+    -a '(__fish_complete_subcommand -- --limit --purge-delay --perturb --set)'
 complete -c buddymalloc -l stats -d 'Print a summary of the heap when the program ends'
 complete -c buddymalloc -x -l limit -d 'The most the heap may hold, in bytes or with K, M, G or T'
 complete -c buddymalloc -x -l purge-delay -d 'Give back what was free for so many milliseconds'

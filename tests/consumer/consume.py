@@ -5,7 +5,8 @@ subproject: SOURCE_ROOT is its subproject, with the backend sbrk, and leaves not
 meson, make, cmake: it finds what `meson install` has put from BUILD_ROOT into a directory of the
 test's own; make asks pkg-config. default_library: builds with each value of that option but `both`
 are installed, and found by make and cmake. devenv: `meson devenv` preloads. plugin: plugins
-of its own, for which it is built as a subproject. Exits with 77, "skipped", where a tool is missing.
+of its own, for which it is built as a subproject. Exits with 77, "skipped", where a tool is
+missing.
 """
 
 import configparser
@@ -169,6 +170,32 @@ def consume_by_cmake(project, libraries, backend):
     run_programs(build, ["override"] + ["override-static"] * has_static)
 
 
+def check_cmake_version(libraries):
+    """Which versions a program may ask for and be given the one that is installed."""
+    installed = run("cmake", "-DNAME=VERSION", *cmake_version(libraries, "0")).split()[-1]
+    major, minor, patch = installed.split(".")
+    for wanted, is_given in {
+        installed: True,
+        f"{major}.{minor}": True,
+        f"{major}.{minor}.{int(patch) + 1}": False,
+        f"{major}.{int(minor) + 1}": False,
+        f"{int(major) + 1}.0": False,
+        "0.0": False,  # each minor version before 1.0.0 is a series of its own
+    }.items():
+        said = run("cmake", "-DNAME=VERSION_COMPATIBLE", *cmake_version(libraries, wanted))
+        expect((said.strip() == "TRUE") == is_given, f"CMake: {wanted} of {installed}: {said}")
+
+
+def cmake_version(libraries, wanted):
+    """Arguments of cmake: what the version file says of a version, PACKAGE_${NAME}."""
+    script = libraries / "ask.cmake"
+    script.write_text("include(${FILE})\nexecute_process(COMMAND echo ${PACKAGE_${NAME}})\n")
+    numbers = (wanted + ".0").split(".")
+    return [f"-DFILE={libraries}/cmake/buddymalloc/buddymalloc-config-version.cmake",
+            f"-DPACKAGE_FIND_VERSION={wanted}", f"-DPACKAGE_FIND_VERSION_MAJOR={numbers[0]}",
+            f"-DPACKAGE_FIND_VERSION_MINOR={numbers[1]}", "-P", script]
+
+
 def check_kinds(value, libraries, root):
     """Only libraries of the kind that was asked for, and no launcher that could preload none."""
     endings = {"".join(path.suffixes)[:3] for path in libraries.glob("libbuddymalloc*")}
@@ -223,6 +250,7 @@ def main():
             consume_by_make(project, libraries, directory / "root")
         else:
             consume_by_cmake(project, libraries, backend)
+            check_cmake_version(libraries)
 
 
 if __name__ == "__main__":

@@ -86,7 +86,8 @@ def check_names(shell, launcher, options_c):
     for option in re.findall(r"^  (--[a-z-]+)", run(launcher, "--help"), re.M):
         word = f"-l {option[2:]}" if shell == "fish" else option
         expect(re.search(rf"{word}(?![a-z-])", text), option, "is missing")
-    for name in re.findall(r'^    \{"(\w+)", set_\w+\},$', pathlib.Path(options_c).read_text(), re.M):
+    table = pathlib.Path(options_c).read_text()
+    for name in re.findall(r'^    \{"(\w+)", set_\w+\},$', table, re.M):
         expect(re.search(rf"\b{name}\b", text), name, "is missing")
 
 

@@ -1,6 +1,6 @@
-/* plugin_host goes|stays PLUGIN: loads and closes a plugin again and again, with blocks that outlive
- * it and threads that end when it is closed. No memory and no mapping is left over from load to load;
- * the plugin itself goes when it is closed, or stays, as the first argument says. */
+/* plugin_host goes|stays PLUGIN: loads and closes a plugin again and again, with blocks that
+ * outlive it and threads that end when it is closed. No memory and no mapping is left over from
+ * load to load; the plugin goes when it is closed, or stays, as the first argument says. */
 #include "check.h"
 #include "resident.h"
 
