@@ -23,7 +23,7 @@ struct stream {
     unsigned left; /* bytes of the block that nobody has drawn, from its start */
 };
 
-static __thread struct stream stream __attribute__((tls_model("initial-exec")));
+static __thread struct stream stream;
 
 static uint32_t rotate(uint32_t value, unsigned bits)
 {

@@ -17,6 +17,7 @@ FILES = {"bash": "buddymalloc.bash", "zsh": "_buddymalloc", "fish": "buddymalloc
 # Words so far, the last of which is to be completed -> what is offered; readline has cut them.
 BASH = {
     ("--s",): {"--stats", "--set"},
+    ("--ha",): {"--hardened"},
     ("--limit", "5M", "--hu"): {"--huge-pages"},
     ("--limit", "=", "5M", "--hu"): {"--huge-pages"},
     ("--set", "hu"): {"huge_pages:on", "huge_pages:off"},

@@ -77,6 +77,18 @@ def check_preload(launcher):
     expect(both == f"{alone.strip()}:libm.so.6\n", "LD_PRELOAD", both)
 
 
+def check_hardened(launcher):
+    """The other library, which is there if the build was asked for it."""
+    _, library, _ = launcher.run("sh", "-c", 'echo "$LD_PRELOAD"')
+    hardened = library.strip().replace("override", "override-hardened")
+    status, output, error = launcher.run("--hardened", "--stats", "sh", "-c",
+                                         'echo "$LD_PRELOAD"; exec sort')
+    if os.path.exists(hardened):
+        expect(output == f"{hardened}\n" and SUMMARY in error, "--hardened", output, error)
+    else:
+        expect(status == 1 and error == f"buddymalloc: {hardened} is missing\n", status, error)
+
+
 def check_refusals(launcher):
     with tempfile.NamedTemporaryFile() as file:
         refused = [
@@ -123,6 +135,7 @@ def main():
     check_running(launcher)
     check_settings(launcher)
     check_preload(launcher)
+    check_hardened(launcher)
     check_refusals(launcher)
     check_help(launcher, sys.argv[2])
 
