@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """headers.py SOURCE_ROOT COMPILER...: every header compiles alone, and twice in a row.
 
-Those in src/ as the project compiles them, those in include/ as users may: as C11 without
-extensions and as C++11. Exits with 77, "skipped", when COMPILER has no C++ and all else passes.
+Those in src/ as the project compiles them, those in include/ as users may: as C11 and C99 without
+extensions and as C++11, those for C++ as C++17 too. Exits with 77, "skipped", when COMPILER has no
+C++ and all else passes.
 """
 
 import pathlib
@@ -14,7 +15,9 @@ CPP_WARNINGS = ["-Wall", "-Wextra", "-Werror", "-Wundef"]
 INTERNAL = ["-x", "c", "-std=gnu11", "-D_GNU_SOURCE", "-DBM_STRUCTURE_CHECKS=0",
             "-DBM_OVERRIDE=0", "-Wno-unused-function", *WARNINGS]
 C11 = ["-x", "c", "-std=c11", "-pedantic", *WARNINGS]
+C99 = ["-x", "c", "-std=c99", "-pedantic", *WARNINGS]
 CPP11 = ["-x", "c++", "-std=c++11", "-pedantic", *CPP_WARNINGS]
+CPP17 = ["-x", "c++", "-std=c++17", "-pedantic", *CPP_WARNINGS]
 
 
 def compile_text(compiler, arguments, text):
@@ -24,9 +27,9 @@ def compile_text(compiler, arguments, text):
     return run.stderr or "no message" if run.returncode != 0 else ""
 
 
-def compile_headers(compiler, arguments, folder):
+def compile_headers(compiler, arguments, folder, pattern="*.h"):
     """Compiles each header below `folder` by its path from there; the complaints."""
-    headers = sorted(folder.rglob("*.h"))
+    headers = sorted(folder.rglob(pattern))
     if not headers:
         sys.exit(f"{folder}: no headers")
     complaints = []
@@ -48,9 +51,12 @@ def main():
     has_cpp = compile_text(compiler, CPP11, "class empty {};\n") == ""
 
     complaints = compile_headers(compiler, [*INTERNAL, f"-I{public}"], root / "src")
-    complaints += compile_headers(compiler, C11, public)
+    for standard in (C11, C99):
+        complaints += compile_headers(compiler, standard, public)
     if has_cpp:
         complaints += compile_headers(compiler, CPP11, public)
+        for standard in (CPP11, CPP17):
+            complaints += compile_headers(compiler, standard, public, "*.hpp")
     if complaints:
         sys.exit("\n".join(complaints))
     if not has_cpp:
