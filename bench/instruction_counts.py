@@ -20,6 +20,7 @@ import callgrind
 
 SIZES = (16, 32, 48, 64, 100, 128, 256, 512, 1024)
 REALLOC_SIZES = (64, 1024)
+OPERATOR_SIZES = (16, 64, 1024)
 CALLS_COUNTED = 512
 RISE_MAX = 0.01
 SKIPPED = 77
@@ -52,6 +53,16 @@ def measure_others(hit_path, library):
     return counts
 
 
+def measure_operators(hit_path, library):
+    """The hit paths of C++'s operators."""
+    counts = {}
+    for size in OPERATOR_SIZES:
+        calls = callgrind.count_hit_path(hit_path, library, "operators", size, CALLS_COUNTED)
+        for function in callgrind.MEASURED["operators"]:
+            counts[f"operator_{function}_hit_{size}"] = float(calls[function].hit)
+    return counts
+
+
 def measure_tree(tree_calls):
     """The buddy tree's calls, by order."""
     counts = {}
@@ -66,6 +77,7 @@ def measure(arguments):
     """{name: instructions} of everything the golden file holds."""
     return {**measure_slots(arguments.hit_path, arguments.library),
             **measure_others(arguments.hit_path, arguments.library),
+            **measure_operators(arguments.hit_path, arguments.library),
             **measure_tree(arguments.tree_calls)}
 
 
@@ -92,6 +104,7 @@ def write_golden(path, compiler, counts):
              "# refill_per_slot, flush_per_slot: the mean minus the hit, of malloc and of free.",
              "# calloc_hit: its clearing included. realloc_stay_hit: to the size the block has.",
              "# realloc_move_hit: to twice the size, the copy and the free included.",
+             "# operator_new_hit and its like: of C++'s operators; those that take an alignment: 64.",
              "# tree_allocate, tree_release: the buddy tree's, by order. split: from one free",
              "# block of order 10, and back to it. fit: the last block, nothing to split or merge.",
              f"compiler {compiler}"]

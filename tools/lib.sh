@@ -26,6 +26,7 @@ package_of() {
         gcc-* | g++* | clang-*) echo "$1" ;;
         clang++) echo clang ;;
         aarch64-linux-gnu-gcc) echo gcc-aarch64-linux-gnu ;;
+        aarch64-linux-gnu-g++) echo g++-aarch64-linux-gnu ;;
         ld | nm | objdump | readelf) echo binutils ;;
         mysqld | mariadbd) echo mariadb-server ;;
         musl-gcc) echo musl-tools ;;
@@ -95,6 +96,14 @@ quietly() {
     return "$status"
 }
 
+# The C++ compiler that goes with a C compiler.
+cpp_of() {
+    case $1 in
+        *clang*) echo "${1/clang/clang++}" ;;
+        *) echo "${1/gcc/g++}" ;;
+    esac
+}
+
 configure() {
     local directory=$1 compiler=$2 wanted
     shift 2
@@ -108,7 +117,7 @@ configure() {
         return 0
     fi
     rm -rf "$directory"
-    CC=$compiler quietly meson setup "$directory" "$project_root" "$@" || return
+    CC=$compiler CXX=$(cpp_of "$compiler") quietly meson setup "$directory" "$project_root" "$@" || return
     printf '%s\n' "$wanted" >"$directory/configured-as"
 }
 

@@ -8,6 +8,7 @@
  *     hit_path stay   SIZE COUNT    COUNT times realloc of one block to the size it has
  *     hit_path move   SIZE COUNT    malloc, realloc to twice the size, free, malloc, …; only
  *                                   realloc is measured
+ *     hit_path operators SIZE COUNT C++'s: new, delete, new for an alignment of 64, sized delete, …
  *
  * Every measured call goes through measured_malloc or its like, so that a profile shows the
  * inclusive cost of each call whatever the allocator's symbols are called (bench/callgrind.py).
@@ -27,6 +28,18 @@ void *measured_malloc(size_t size);
 void measured_free(void *block);
 void *measured_calloc(size_t count, size_t size);
 void *measured_realloc(void *block, size_t size);
+
+/* C++'s operators for this machine, by their names in the library: NULL where it has none. */
+void *operator_new(size_t size) __asm__("_Znwm") __attribute__((weak));
+void *operator_new_aligned(size_t size, size_t alignment) __asm__("_ZnwmSt11align_val_t")
+    __attribute__((weak));
+void operator_delete(void *block) __asm__("_ZdlPv") __attribute__((weak));
+void operator_delete_sized(void *block, size_t size) __asm__("_ZdlPvm") __attribute__((weak));
+
+void *measured_new(size_t size);
+void *measured_new_aligned(size_t size);
+void measured_delete(void *block);
+void measured_delete_sized(void *block, size_t size);
 
 /* The empty asm statements keep the calls from becoming jumps. */
 __attribute__((noinline)) void *measured_malloc(size_t size)
@@ -54,6 +67,32 @@ __attribute__((noinline)) void *measured_realloc(void *block, size_t size)
     void *resized = realloc(block, size);
     __asm__ volatile("" ::: "memory");
     return resized;
+}
+
+__attribute__((noinline)) void *measured_new(size_t size)
+{
+    void *block = operator_new(size);
+    __asm__ volatile("" ::: "memory");
+    return block;
+}
+
+__attribute__((noinline)) void *measured_new_aligned(size_t size)
+{
+    void *block = operator_new_aligned(size, 64);
+    __asm__ volatile("" ::: "memory");
+    return block;
+}
+
+__attribute__((noinline)) void measured_delete(void *block)
+{
+    operator_delete(block);
+    __asm__ volatile("" ::: "memory");
+}
+
+__attribute__((noinline)) void measured_delete_sized(void *block, size_t size)
+{
+    operator_delete_sized(block, size);
+    __asm__ volatile("" ::: "memory");
 }
 
 typedef void *allocate_function(size_t size);
@@ -106,10 +145,23 @@ static void run_move(size_t size, size_t count, resize_function *resize)
     }
 }
 
+static void run_operators(size_t size, size_t count)
+{
+    if (operator_new == NULL || operator_new_aligned == NULL || operator_delete == NULL ||
+        operator_delete_sized == NULL)
+        bench_fail("hit_path: nobody has C++'s operators");
+    for (size_t i = 0; i < count; i++)
+        operator_delete(operator_new(size));
+    for (size_t i = 0; i < count; i++) {
+        measured_delete(measured_new(size));
+        measured_delete_sized(measured_new_aligned(size), size);
+    }
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 4)
-        bench_fail("usage: hit_path pairs|phases|malloc|calloc|stay|move SIZE COUNT");
+        bench_fail("usage: hit_path pairs|phases|malloc|calloc|stay|move|operators SIZE COUNT");
     size_t size = bench_parse_count(argv[2], "hit_path: SIZE must be a positive number");
     size_t count = bench_parse_count(argv[3], "hit_path: COUNT must be a positive number");
     if (count > blocks_max)
@@ -135,8 +187,10 @@ int main(int argc, char **argv)
     } else if (strcmp(argv[1], "move") == 0) {
         run_move(size, count, realloc);
         run_move(size, count, measured_realloc);
+    } else if (strcmp(argv[1], "operators") == 0) {
+        run_operators(size, count);
     } else {
-        bench_fail("hit_path: the mode is pairs, phases, malloc, calloc, stay or move");
+        bench_fail("hit_path: the mode is pairs, phases, malloc, calloc, stay, move or operators");
     }
     return 0;
 }

@@ -3,9 +3,10 @@
 
 The symbols that NM finds defined in LIBRARY must be exactly the names under `global:` in
 VERSION_SCRIPT, each in the version that the script puts it in, and the script must keep all
-others local.
+others local. A name with [..] in it is a pattern for one symbol.
 """
 
+import fnmatch
 import re
 import subprocess
 import sys
@@ -51,12 +52,22 @@ def read_library(nm, path):
     return exports
 
 
+def expand_patterns(wanted, found):
+    """Each pattern of a script by the one symbol that it stands for; itself if it has none."""
+    expanded = {}
+    for name, version in wanted.items():
+        matches = fnmatch.filter(found, name) if "[" in name else [name]
+        expanded[matches[0] if len(matches) == 1 else name] = version
+    return expanded
+
+
 def main():
     if len(sys.argv) != 4:
         sys.exit(__doc__)
     nm, script, library = sys.argv[1:]
     wanted = read_script(script)
     found = read_library(nm, library)
+    wanted = expand_patterns(wanted, found)
     complaints = [f"not exported: {name}" for name in sorted(wanted.keys() - found.keys())]
     complaints += [f"exported, but not in the script: {name}"
                    for name in sorted(found.keys() - wanted.keys())]

@@ -79,6 +79,14 @@ Test(size_class, lenders_are_as_aligned_as_borrowers)
     }
 }
 
+Test(size_class, multiples_of_an_alignment_have_slots_so_aligned)
+{
+    for (size_t alignment = BM_QUANTUM; alignment <= BM_LEAF_BYTES; alignment *= 2)
+        for (size_t size = alignment; size <= BM_SMALL_MAX; size += alignment)
+            expect_at(bm_size_classes[bm_class_of_size(size)].slot_bytes % alignment == 0,
+                      "size %zu, alignment %zu", size, alignment);
+}
+
 Test(size_class, finds_slots_at_every_distance)
 {
     for (unsigned number = 0; number < BM_SIZE_CLASSES; number++) {
