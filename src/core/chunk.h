@@ -23,7 +23,9 @@
 #define BM_CHUNK_BYTES ((size_t)1 << BM_CHUNK_SHIFT)
 
 /* The bits of a user address, unless a program asks mmap for more by a hint. */
-#if defined(__x86_64__)
+#if UINTPTR_MAX == UINT32_MAX
+#define BM_ADDRESS_BITS 32
+#elif defined(__x86_64__)
 #define BM_ADDRESS_BITS 47
 #else
 #define BM_ADDRESS_BITS 48

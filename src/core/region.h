@@ -1,10 +1,10 @@
 /*
  * region: one reservation of address space, cut into chunks by a buddy tree.
  *
- * The first region has 64 MiB, each next one is twice as large as the last, up to 4 GiB; when
- * the system refuses, half as much is asked for until the request itself no longer fits. A
- * reservation that begins where the last region ends extends it instead of adding one, if the
- * buddy tree has a node there that is large enough for it.
+ * The first region has 64 MiB, each next one is twice as large as the last, up to 4 GiB, or 128 MiB
+ * where addresses have 32 bits; when the system refuses, half as much is asked for until the request
+ * itself no longer fits. A reservation that begins where the last region ends extends it instead of
+ * adding one, if the buddy tree has a node there that is large enough for it.
  *
  * Chunks are committed from the region's start on, up to a frontier that only rises: a region
  * is two mappings at most, the committed part and the rest, however the heap is used. Chunks
@@ -32,7 +32,7 @@
 enum {
     BM_REGIONS_MAX = 1024,
     BM_REGION_FIRST_CHUNKS = 16,
-    BM_REGION_MOST_CHUNKS = BM_BUDDY_MAX_LEAVES,
+    BM_REGION_MOST_CHUNKS = sizeof(void *) < sizeof(uint64_t) ? 32 : BM_BUDDY_MAX_LEAVES,
 };
 
 struct bm_region {

@@ -30,7 +30,7 @@ enum {
      * the header and to guards, a quarter. */
     BM_PAGE_BLOCK_MAX = (BM_HARDENED ? 256 : 512) * BM_LEAF_BYTES,
     BM_MAX_SLOTS = 256,
-    BM_CURSOR_BYTES = 24,
+    BM_CURSOR_BYTES = 2 * sizeof(void *) + 8,
 };
 
 /* One slot of up to BM_PAGE_BLOCK_MAX bytes: the product of every distance in it fits 32 bits. */

@@ -1,5 +1,6 @@
 /* A program in C without a C++ runtime, that calls operator new by its name in the library: there
- * is memory, or the end. The argument: how many bytes. */
+ * is memory, or the end. */
+#include <stdint.h>
 #include <stdlib.h>
 
 #ifdef __LP64__
@@ -11,11 +12,9 @@
 void *operator_new(size_t size);
 void _ZdlPv(void *block);
 
-int main(int argc, char **argv)
+int main(void)
 {
-    if (argc != 2)
-        return 2;
     _ZdlPv(operator_new(100));
-    _ZdlPv(operator_new(strtoull(argv[1], NULL, 0)));
+    _ZdlPv(operator_new(SIZE_MAX / 2 - 4096));
     return 0;
 }
