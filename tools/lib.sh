@@ -27,6 +27,8 @@ package_of() {
         clang++) echo clang ;;
         aarch64-linux-gnu-gcc) echo gcc-aarch64-linux-gnu ;;
         aarch64-linux-gnu-g++) echo g++-aarch64-linux-gnu ;;
+        i686-linux-gnu-gcc) echo gcc-i686-linux-gnu ;;
+        i686-linux-gnu-g++) echo g++-i686-linux-gnu ;;
         ld | nm | objdump | readelf) echo binutils ;;
         mysqld | mariadbd) echo mariadb-server ;;
         musl-gcc) echo musl-tools ;;
@@ -37,9 +39,12 @@ package_of() {
         qemu-*-static) echo qemu-user-static ;;
         redis-benchmark | redis-cli) echo redis-tools ;;
         /usr/aarch64-linux-gnu/include/stdlib.h) echo libc6-dev-arm64-cross ;;
+        /lib/ld-linux.so.2) echo libc6-i386 ;;
         /usr/bin/python3) echo python3 ;;
         /usr/include/criterion/criterion.h) echo libcriterion-dev ;;
         /usr/include/stdlib.h) echo libc6-dev ;;
+        /usr/i686-linux-gnu/include/stdlib.h) echo libc6-dev-i386-cross ;;
+        /usr/lib32/libstdc++.so.6) echo lib32stdc++6 ;;
     esac
 }
 
