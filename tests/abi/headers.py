@@ -55,6 +55,8 @@ def main():
         complaints += compile_headers(compiler, standard, public)
     if has_cpp:
         complaints += compile_headers(compiler, CPP11, public)
+    # A C++ compiler may come without a library (musl-gcc).
+    if has_cpp and compile_text(compiler, CPP11, "#include <cstddef>\n") == "":
         for standard in (CPP11, CPP17):
             complaints += compile_headers(compiler, standard, public, "*.hpp")
     if complaints:

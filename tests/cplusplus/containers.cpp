@@ -150,13 +150,14 @@ void fail()
     buddymalloc::allocator<char> chars;
     std::pmr::memory_resource *resource = buddymalloc::default_resource();
     const std::size_t too_large = SIZE_MAX / 2 - 4096;
+    volatile std::size_t no_power_of_two = 48;
 
     check(throws<std::bad_array_new_length>([&] { (void)wides.allocate(SIZE_MAX / 256 + 2); }));
     check(throws<std::bad_array_new_length>([&] { (void)chars.allocate(SIZE_MAX); }));
     check(throws<std::bad_alloc>([&] { (void)chars.allocate(too_large); }));
     check(throws<std::bad_alloc>([&] { (void)wides.allocate(too_large / sizeof(wide)); }));
     check(throws<std::bad_alloc>([&] { (void)resource->allocate(too_large); }));
-    check(throws<std::bad_alloc>([&] { (void)resource->allocate(100, 48); }));
+    check(throws<std::bad_alloc>([&] { (void)resource->allocate(100, no_power_of_two); }));
 }
 
 void compare()
