@@ -1,10 +1,10 @@
 # Completion of the command buddymalloc for bash.
 # shellcheck shell=bash
 
-_buddymalloc_options="--hardened --check --stats --limit --purge-delay --background-purge --huge-pages --perturb
-    --set --version --help"
+_buddymalloc_options="--hardened --no-check --stats --limit --purge-delay --background-purge --huge-pages
+    --no-guard-empty --perturb --set --version --help"
 _buddymalloc_settings="background_purge:on background_purge:off huge_pages:on huge_pages:off
-    limit: purge_delay: check:exit stats:exit"
+    guard_empty:on guard_empty:off limit: purge_delay: check:exit check:off stats:exit"
 
 # Sets program_index, of the word that is the program, or would be. Readline takes the colon of
 # NAME:VALUE and the = of --limit=SIZE for words of their own.

@@ -124,7 +124,8 @@ def check_help(launcher, options_c):
     names = re.findall(r'^    \{"(\w+)", set_\w+\},$', pathlib.Path(options_c).read_text(), re.M)
     expect(len(names) >= 5, "no table of options found", options_c)
     for name in names:
-        expect(f"--{name.replace('_', '-')} " in output + " ", name, "is no option", output)
+        option = name.replace("_", "-")
+        expect(f"--{option} " in output or f"--no-{option} " in output, name, "is no option", output)
     for option in set(re.findall(r"^  (--[a-z-]+)", output, re.M)) - {"--help", "--version"}:
         # Known, though it may need a value or a program.
         expect("unknown" not in launcher.run(option)[2], option, "is in --help only")
