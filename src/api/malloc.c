@@ -10,6 +10,7 @@
 #include "api/system_memory.h"
 #include "api/thread_arena.h"
 #include "api/user_block.h"
+#include "base/message.h"
 #include "core/huge.h"
 #include "core/page_block.h"
 
@@ -157,7 +158,8 @@ BM_PUBLIC void buddymalloc_free_sized(void *block, size_t size)
 
 BM_PUBLIC void buddymalloc_free_aligned_sized(void *block, size_t alignment, size_t size)
 {
-    (void)alignment;
+    if (BM_HARDENED && (uintptr_t)block % alignment != 0)
+        bm_misuse("invalid alignment", block, 0);
     buddymalloc_free_sized(block, size);
 }
 

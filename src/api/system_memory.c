@@ -235,6 +235,23 @@ void bm_system_visit_huge(void (*visit)(struct bm_huge *huge, void *context), vo
     bm_system_unlock();
 }
 
+void bm_system_visit_free_chunks(void (*visit)(char *start, size_t bytes))
+{
+    bm_system_lock();
+    for (unsigned index = 0; index < regions.count; index++) {
+        const struct bm_region *region = &regions.region[index];
+        for (unsigned chunk = 0; chunk < region->committed; chunk++)
+            if (bm_region_is_clean(region, chunk))
+                visit(region->base + chunk * BM_CHUNK_BYTES, BM_CHUNK_BYTES);
+    }
+    bm_system_unlock();
+}
+
+size_t bm_system_resident(void *address, size_t bytes)
+{
+    return bm_backend_resident(regions.backend, address, bytes);
+}
+
 /* ---- pages of a block ---- */
 
 bool bm_system_protect(void *address, size_t bytes, bool is_accessible)

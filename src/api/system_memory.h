@@ -41,6 +41,12 @@ void *bm_system_resize_huge(struct bm_huge *huge, size_t bytes);
 /* Calls visit for every live huge block, under the lock. */
 void bm_system_visit_huge(void (*visit)(struct bm_huge *huge, void *context), void *context);
 
+/* The same for every free chunk that reads as zero. */
+void bm_system_visit_free_chunks(void (*visit)(char *start, size_t bytes));
+
+/* Bytes of a range of whole pages that the system holds. No lock. */
+size_t bm_system_resident(void *address, size_t bytes);
+
 /* Makes a range of whole pages inaccessible, or accessible again. False: it is as it was. No
  * lock. */
 bool bm_system_protect(void *address, size_t bytes, bool is_accessible);

@@ -234,10 +234,11 @@ BM_INLINE struct bm_cursor *bm_arena_cursor(struct bm_arena *arena, size_t size)
     return (struct bm_cursor *)(void *)((char *)arena + offset);
 }
 
-/* Some bit that is set, if one is. */
+/* Some bit that is set, if one is: the first at or after any place below the last. */
 BM_INLINE uint32_t bm_random_bit(uint64_t word)
 {
-    uint32_t first = bm_random_byte() % 64;
+    uint32_t places = bm_highest_bit(word | 1) + 1;
+    uint32_t first = bm_random_byte() * places / 256;
     uint64_t rotated = word >> first | word << (-first % 64);
     return first + bm_lowest_bit_or_any(rotated);
 }

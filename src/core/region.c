@@ -38,6 +38,14 @@ static void set_dirty(struct bm_region *region, unsigned chunk, bool is_dirty)
         region->dirty[chunk / 64] &= ~bit;
 }
 
+bool bm_region_is_clean(const struct bm_region *region, unsigned chunk)
+{
+    unsigned first;
+    unsigned chunks;
+    return !chunk_is_dirty(region, chunk) &&
+           bm_buddy_tree_covers(&region->tree, chunk, &first, &chunks);
+}
+
 static struct bm_region *region_of(struct bm_regions *regions, const void *address)
 {
     for (unsigned index = 0; index < regions->count; index++) {

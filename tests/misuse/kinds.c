@@ -275,21 +275,6 @@ COPY(copy_underflow_1, -1, 0)
 COPY(copy_underflow_32, -32, 0)
 COPY(copy_underflow_1_mib, -(1 << 20), 0)
 
-/* Text that fills its block and lacks the final NUL must not lead into the next block's. */
-static void read_text_without_end(size_t size)
-{
-    char *blocks[8];
-    for (unsigned i = 0; i < 8; i++) {
-        blocks[i] = allocate(size);
-        memset(blocks[i], 'A', buddymalloc_malloc_usable_size(blocks[i]));
-    }
-    bool is_foiled = true;
-    for (unsigned i = 0; i < 8; i++)
-        if (strlen(hide(blocks[i])) > buddymalloc_malloc_usable_size(blocks[i]))
-            is_foiled = false;
-    end_foiled_if(is_foiled);
-}
-
 /* ---- after the end of its life ---- */
 
 static void write_after_free(size_t size)
@@ -491,7 +476,6 @@ static const struct {
     KIND(copy_underflow_1),
     KIND(copy_underflow_32),
     KIND(copy_underflow_1_mib),
-    KIND(read_text_without_end),
     KIND(write_after_free),
     KIND(write_after_free_then_churn),
     KIND(write_after_free_at_end),

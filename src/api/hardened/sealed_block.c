@@ -2,6 +2,7 @@
 
 #include "api/block.h"
 #include "api/empty_block.h"
+#include "api/hardened/front.h"
 #include "api/hardened/guard.h"
 #include "api/hardened/quarantine.h"
 #include "api/hardened/seal.h"
@@ -34,6 +35,13 @@ static void *allocate_raw_slot(size_t alignment, size_t bytes)
         bm_likely(bm_arena_take(bm_arena_cursor(arena, bytes), &block)))
         return block;
     return bm_block_allocate_aligned(alignment, bytes, &is_zero);
+}
+
+/* What is free and does not read as zero was written to after its free. */
+static void expect_zero(const void *start, const char *from, size_t bytes, size_t slot_bytes)
+{
+    if (bm_unlikely(!bm_is_zero(from, bytes)))
+        bm_misuse("write after free", start, slot_bytes);
 }
 
 /* A slot that is not zero was written to after it was freed. The exchange comes first: reading a
@@ -185,26 +193,6 @@ static void find(void *block, const char *operation, struct found *found, struct
     }
 }
 
-/* Whether the word in front of a slot is as it should be: the seal of the slot before, or zero. At
- * the front of a slab it is another slab's or a free leaf's, and looked at in trees of this thread:
- * in others pages that can't be read may come there at any time. */
-static bool is_intact_before(const struct found *found)
-{
-    struct bm_sealed before;
-    size_t capacity = found->capacity;
-    uint32_t offset = bm_tree_offset(found->tree, found->start);
-    if (offset == found->slab->first_byte) {
-        const struct bm_slab *slab = bm_tree_slab_at(found->tree, offset - 1);
-        if (found->tree->owner != bm_thread.arena || slab->size_class == BM_PAGE_CLASS ||
-            (offset - 1) / BM_LEAF_BYTES < found->tree->header_leaves)
-            return true;
-        if (slab == found->tree->slabs)
-            return *(bm_seal_at(found->start, 0)) == 0;
-        capacity = bm_slab_slot_bytes(slab);
-    }
-    return bm_seal_read(found->start - capacity, capacity, &before) || before.seal == 0;
-}
-
 size_t bm_sealed_bytes(void *block, const char *operation)
 {
     struct found found;
@@ -236,28 +224,31 @@ size_t bm_sealed_find(void *block, const char *operation, struct bm_tree **tree,
 /* Gives a slot back for good. */
 static void release_slot(void *start, size_t capacity)
 {
-    if (bm_unlikely(!bm_is_zero(start, capacity)))
-        bm_misuse("write after free", start, capacity);
+    expect_zero(start, start, capacity, capacity);
     struct bm_arena *arena = bm_thread.arena;
     if (bm_unlikely(arena == NULL) || bm_unlikely(!bm_arena_free_fast(arena, start)))
         bm_block_free(start);
 }
 
-/* The last page of pages in quarantine is accessible, for its seal tells whether they are freed. */
-static void release_pages(void *start, bool has_guards)
+/* Pages in quarantine. The last one is accessible, for its seal tells whether they are freed. */
+static struct found expect_zero_last_page(void *start)
 {
     struct found found;
     size_t page_bytes = bm_system_page_bytes();
     bool is_there = find_slow(start, &found);
     bm_assert(is_there);
     (void)is_there;
-    char *last_page = found.start + found.capacity - page_bytes;
-    if (bm_unlikely(!bm_is_zero(last_page, page_bytes)))
-        bm_misuse("write after free", start, found.slot_bytes);
+    expect_zero(start, found.start + found.capacity - page_bytes, page_bytes, found.slot_bytes);
+    return found;
+}
+
+static void release_pages(void *start, bool has_guards)
+{
+    struct found found = expect_zero_last_page(start);
     /* Pages that stay inaccessible are of no use to anybody: they are lost. */
     if (has_guards && !bm_guard_open(start, found.capacity))
         return;
-    bm_block_free(found.tree == NULL ? start : (char *)start - page_bytes);
+    bm_block_free(found.tree == NULL ? start : (char *)start - bm_system_page_bytes());
 }
 
 static void let_go(const struct bm_detained *detained)
@@ -329,11 +320,24 @@ void bm_sealed_free(void *block, size_t bytes)
     find(block, "free", &found, &sealed);
     if (bm_unlikely(bytes != SIZE_MAX && bytes != sealed.bytes))
         bm_misuse("invalid size", block, found.slot_bytes);
-    if (found.is_slot && bm_unlikely(!is_intact_before(&found)))
-        bm_misuse("underflow", block, found.slot_bytes);
+    if (found.is_slot && (bm_tree_offset(found.tree, block) != found.slab->first_byte ||
+                          found.tree->owner == bm_thread.arena))
+        bm_front_expect_intact(found.tree, found.slab, block);
     if (bm_unlikely(!bm_seal_break(found.start, found.capacity, sealed.seal)))
         bm_block_report_freed(block, "free", found.slot_bytes);
     detain(clear(&found, sealed.is_guarded));
+}
+
+void bm_sealed_check_detained(void)
+{
+    const struct bm_quarantine *quarantine = bm_thread.quarantine;
+    for (unsigned number = 0; quarantine != NULL && number < quarantine->count; number++) {
+        const struct bm_detained *detained = bm_quarantine_at(quarantine, number);
+        if (detained->kind == BM_DETAINED_SLOT)
+            expect_zero(detained->start, detained->start, detained->bytes, detained->bytes);
+        else
+            expect_zero_last_page(detained->start);
+    }
 }
 
 void bm_sealed_end_thread(void)

@@ -30,6 +30,9 @@ size_t bm_sealed_find(void *block, const char *operation, struct bm_tree **tree,
                       struct bm_slab **slab);
 void *bm_sealed_resize(void *block, size_t bytes);
 
+/* Aborts with "write after free" when a block in the calling thread's quarantine was written to. */
+void bm_sealed_check_detained(void);
+
 /* The calling thread's freed blocks leave the quarantine, for it ends. */
 void bm_sealed_end_thread(void);
 

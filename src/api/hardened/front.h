@@ -1,0 +1,42 @@
+/*
+ * front: the word in front of a slot, where a write that begins too early shows.
+ *
+ * It is the seal of the slot before, or zero: of a slot that is not live, or of a free leaf.
+ */
+#ifndef BM_API_HARDENED_FRONT_H
+#define BM_API_HARDENED_FRONT_H
+
+#include "api/hardened/seal.h"
+#include "base/message.h"
+#include "core/tree.h"
+
+/* The word in front of a slab belongs to who has the leaf there. In front of the first leaf of all
+ * and of a page block's there is a guard. */
+BM_INLINE bool bm_front_is_intact_of_slab(struct bm_tree *tree, char *start)
+{
+    struct bm_sealed before;
+    uint32_t last_byte = bm_tree_offset(tree, start) - 1;
+    const struct bm_slab *slab = bm_tree_slab_at(tree, last_byte);
+    if (last_byte / BM_LEAF_BYTES < tree->header_leaves || slab->size_class == BM_PAGE_CLASS)
+        return true;
+    if (slab == tree->slabs)
+        return atomic_load_explicit(bm_seal_at(start, 0), memory_order_relaxed) == 0;
+    size_t capacity = bm_slab_slot_bytes(slab);
+    return bm_seal_read(start - capacity, capacity, &before) || before.seal == 0;
+}
+
+/* Aborts with "underflow" when the word in front of a slot is not as it should be. At a slab's front
+ * only for its tree's owner, or under the gate: else pages that can't be read may come there at any
+ * time. */
+BM_INLINE void bm_front_expect_intact(struct bm_tree *tree, struct bm_slab *slab, char *start)
+{
+    struct bm_sealed before;
+    size_t capacity = bm_slab_slot_bytes(slab);
+    bool is_intact = bm_tree_offset(tree, start) == slab->first_byte
+                         ? bm_front_is_intact_of_slab(tree, start)
+                         : bm_seal_read(start - capacity, capacity, &before) || before.seal == 0;
+    if (bm_unlikely(!is_intact))
+        bm_misuse("underflow", start, capacity);
+}
+
+#endif
