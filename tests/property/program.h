@@ -2,20 +2,19 @@
 #ifndef BM_TESTS_PROPERTY_PROGRAM_H
 #define BM_TESTS_PROPERTY_PROGRAM_H
 
-#include "model.h"
+#include "calls.h"
 #include "random.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 
 struct program {
-    struct model model;
+    struct calls calls;
     struct test_random random;
     size_t step;        /* so far; for messages */
     size_t most_bytes;  /* usable, of all live blocks */
     size_t most_blocks;
     bool is_growing;    /* programs go in phases */
-    unsigned perturb;   /* MALLOC_PERTURB_, 0: off */
 };
 
 void program_init(struct program *program, uint64_t seed, size_t most_bytes, size_t most_blocks,

@@ -101,7 +101,7 @@ static void run_one(size_t steps, unsigned perturb)
     while (program.step < steps) {
         program_step(&program);
         if (program.step % CHECK_EVERY == 0)
-            check_heap(program.model.usable_bytes);
+            check_heap(program.calls.model.usable_bytes);
     }
     program_finish(&program);
     check_heap(0);
@@ -128,7 +128,7 @@ static struct worker workers[THREADS];
 static void send(struct worker *from)
 {
     struct worker *to = &workers[random_below(&from->program.random, THREADS)];
-    struct model *model = &from->program.model;
+    struct model *model = &from->program.calls.model;
     if (model->count == 0)
         return;
     size_t index = random_below(&from->program.random, model->count);
@@ -148,7 +148,7 @@ static void receive(struct worker *worker)
         struct model_block block = worker->mailbox.blocks[--worker->mailbox.count];
         model_check(&block, block.bytes);
         model_vacate(&block);
-        model_add(&worker->program.model, block);
+        model_add(&worker->program.calls.model, block);
     }
     pthread_mutex_unlock(&worker->mailbox.mutex);
 }
@@ -174,7 +174,7 @@ static size_t live_bytes(void)
 {
     size_t sum = 0;
     for (unsigned index = 0; index < THREADS; index++) {
-        sum += workers[index].program.model.usable_bytes;
+        sum += workers[index].program.calls.model.usable_bytes;
         for (size_t block = 0; block < workers[index].mailbox.count; block++)
             sum += workers[index].mailbox.blocks[block].usable;
     }
