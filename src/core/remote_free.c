@@ -94,6 +94,18 @@ bool bm_remote_free(struct bm_tree *tree, void *block)
     return wants_sweep;
 }
 
+/* A slot that is free by own and remote bits was freed twice, by calls that overlapped in time. So
+ * was one of a slab that is vacant, all own bits of which are set. */
+static void check_bits(struct bm_slab *slab, unsigned index, uint64_t own, uint64_t bits)
+{
+    if (bm_likely((own & bits) == 0))
+        return;
+    size_t slot = index * 64 + bm_lowest_bit(own & bits);
+    size_t slot_bytes = bm_slab_slot_bytes(slab);
+    bm_misuse("double free", (char *)bm_tree_of(slab) + slab->first_byte + slot * slot_bytes,
+              slot_bytes);
+}
+
 static void merge_word(struct bm_arena *arena, struct bm_remote *word)
 {
     unsigned index;
@@ -101,17 +113,12 @@ static void merge_word(struct bm_arena *arena, struct bm_remote *word)
     atomic_store_explicit(&word->next, NULL, memory_order_relaxed);
     uint64_t bits = atomic_exchange_explicit(&word->bits, 0, memory_order_acq_rel);
     uint64_t own = atomic_load_explicit(&slab->free[index], memory_order_relaxed);
-    struct bm_tree *tree = bm_tree_of(slab);
-    if (bm_unlikely((own & bits) != 0)) {
-        size_t slot = index * 64 + bm_lowest_bit(own & bits);
-        bm_misuse("double free", (char *)tree + slab->first_byte + slot * bm_slab_slot_bytes(slab),
-                  bm_slab_slot_bytes(slab));
-    }
+    check_bits(slab, index, own, bits);
     atomic_store_explicit(&slab->free[index], own | bits, memory_order_release);
     if (slab->credit != BM_CREDIT_ENDLESS)
         slab->credit -= (int32_t)bm_count_bits(bits);
     if (slab->credit <= 0)
-        bm_arena_settle(arena, tree, slab);
+        bm_arena_settle(arena, bm_tree_of(slab), slab);
 }
 
 void bm_remote_merge(struct bm_arena *arena)
@@ -144,8 +151,12 @@ static void recycle_on_behalf(struct bm_arena *arena, struct bm_slab *slab)
 {
     struct bm_tree *tree = bm_tree_of(slab);
     struct bm_remote_line *line = bm_tree_remote_line(tree, slab);
-    for (unsigned index = 0; index < BM_SLAB_WORDS; index++)
+    /* The own bits too, so that a second free that comes late is found to be one. */
+    for (unsigned index = 0; index < BM_SLAB_WORDS; index++) {
+        atomic_store_explicit(&slab->free[index], bm_slab_word_mask(slab, index),
+                              memory_order_relaxed);
         atomic_store_explicit(&line->word[index].bits, 0, memory_order_relaxed);
+    }
     bm_arena_recycle(arena, tree, slab);
 }
 
@@ -165,7 +176,10 @@ void bm_remote_sweep(struct bm_arena *arena)
         unsigned index;
         struct bm_slab *slab = slab_of(word, &index);
         struct bm_remote_line *line = bm_tree_remote_line(bm_tree_of(slab), slab);
-        bool was_recycled = atomic_load_explicit(&word->bits, memory_order_relaxed) == 0;
+        uint64_t bits = atomic_load_explicit(&word->bits, memory_order_relaxed);
+        bool was_recycled = bits == 0;
+        check_bits(slab, index, atomic_load_explicit(&slab->free[index], memory_order_relaxed),
+                   bits);
         /* In this order: once all slots are free no bit changes any more, so a word that is not
          * popped then is one that its freeing thread has still to push. */
         if (!was_recycled && slab->state != BM_SLAB_CURRENT &&

@@ -264,6 +264,41 @@ TEST_WITHIN(remote_free, a_word_that_comes_during_a_sweep_is_not_lost)
     free(blocks);
 }
 
+/* The second free's thread found the block live, and was then overtaken by the first free and a
+ * sweep: its bit comes to a descriptor that is vacant. */
+static void merge_it(void *context)
+{
+    (void)context;
+    merge();
+}
+
+static void sweep_it(void *context)
+{
+    (void)context;
+    sweep();
+}
+
+TEST_WITHIN(remote_free, a_double_free_across_a_sweep_is_found)
+{
+    unsigned slots = bm_size_classes[bm_class_of_size(2048)].slots;
+    void **blocks = allocate_many(2 * slots, 2048);
+    struct bm_slab *slab = core_heap_slab(blocks[0]);
+    struct bm_remote *word = &bm_tree_remote_line(bm_tree_of(slab), slab)->word[0];
+    for (unsigned index = 0; index < slots; index++)
+        (void)remote_free(blocks[index]);
+    sweep();
+    expect(slab->state == BM_SLAB_VACANT);
+    atomic_store(&word->bits, 1);
+    atomic_store(&arena->pending, word);
+    expect(dies_saying("double free", merge_it, NULL));
+    expect(dies_saying("double free", sweep_it, NULL));
+    atomic_store(&word->bits, 0);
+    atomic_store(&arena->pending, NULL);
+    for (unsigned index = slots; index < 2 * slots; index++)
+        core_heap_free(&heap, arena, blocks[index]);
+    free(blocks);
+}
+
 TEST_WITHIN(remote_free, recycles_listed_slabs_that_are_empty)
 {
     unsigned slots = bm_size_classes[bm_class_of_size(2048)].slots;
