@@ -15,12 +15,21 @@ static bool slot_is_free(struct bm_slab *slab)
     return atomic_load_explicit(&slab->free[0], memory_order_relaxed) != 0;
 }
 
+/* A kept block's word under the gate, where no claim is under way: the mark of one is what a second
+ * free has stored that began while there was one. */
+static void check_word(const struct bm_kept *kept, uint64_t word)
+{
+    if (bm_unlikely(word > FREE))
+        bm_misuse("double free", kept->block, (size_t)kept->leaves * BM_LEAF_BYTES);
+}
+
 /* The block is an ordinary slab again; a free one goes back to its tree. Gate. */
 static void drop(struct bm_arena *arena, struct bm_kept *kept)
 {
     struct bm_slab *slab = kept->slab;
     if (slab == NULL)
         return;
+    check_word(kept, atomic_load_explicit(&slab->free[0], memory_order_relaxed));
     *kept = (struct bm_kept){0};
     arena->kept_leaves -= slab->leaves;
     slab->state = BM_SLAB_UNLISTED;
@@ -97,6 +106,7 @@ static size_t purge_unused(struct bm_arena *arena, struct bm_kept *kept)
     uint64_t expected = FREE;
     bool is_claimed = atomic_compare_exchange_strong_explicit(
         word, &expected, CLAIMED, memory_order_acquire, memory_order_relaxed);
+    check_word(kept, is_claimed ? FREE : expected);
     if (!is_claimed && !bm_remote_has(bm_tree_of(kept->slab), kept->slab, 0))
         return 0;
     size_t resident;

@@ -3,6 +3,7 @@
 
 #include "core/remote_free.h"
 #include "core_heap.h"
+#include "dying.h"
 #include "expect.h"
 #include "random.h"
 
@@ -248,4 +249,73 @@ TEST_WITHIN(page_block, does_not_grow_past_the_limit)
     bm_regions_set_limit(heap.regions, SIZE_MAX);
     expect(resize(block, 112 * KIB));
     release(block);
+}
+
+/* ---- claims ---- */
+
+static char *kept_block; /* free, and about to be purged */
+
+static bool (*purge_of_heap)(struct bm_chunk_source *source, void *address, size_t bytes);
+
+/* The owner works on while its block's pages are going back. */
+static bool purge_while_owner_allocates(struct bm_chunk_source *source, void *address, size_t bytes)
+{
+    void *block;
+    expect(!bm_page_block_take(arena, 100 * KIB, &block));
+    return purge_of_heap(source, address, bytes);
+}
+
+static bool purge_while_owner_frees(struct bm_chunk_source *source, void *address, size_t bytes)
+{
+    expect(bm_arena_free_fast(arena, kept_block));
+    return purge_of_heap(source, address, bytes);
+}
+
+static void purge(void *context)
+{
+    (void)context;
+    bm_mutex_lock(&arena->gate);
+    (void)bm_page_block_purge(arena, BM_KEPT_USED);
+    bm_mutex_unlock(&arena->gate);
+}
+
+static void drop(void *context)
+{
+    (void)context;
+    bm_mutex_lock(&arena->gate);
+    bm_page_block_drop_all(arena);
+    bm_mutex_unlock(&arena->gate);
+}
+
+static void keep_one(void)
+{
+    kept_block = allocate(100 * KIB, BM_LEAF_BYTES);
+    release(kept_block);
+    purge_of_heap = heap.source.purge;
+}
+
+TEST_WITHIN(page_block, is_not_taken_while_it_is_purged)
+{
+    void *block;
+    keep_one();
+    heap.source.purge = purge_while_owner_allocates;
+    purge(NULL);
+    heap.source.purge = purge_of_heap;
+    expect(bm_page_block_take(arena, 100 * KIB, &block) && block == kept_block);
+    expect(kept_block[0] == 0);
+    release(kept_block);
+}
+
+TEST_WITHIN(page_block, a_second_free_during_a_purge_is_found)
+{
+    keep_one();
+    heap.source.purge = purge_while_owner_frees;
+    expect(dies_saying("double free", purge, NULL));
+    heap.source.purge = purge_of_heap;
+    /* Or it stores only when the purge is over. */
+    _Atomic uint64_t *word = &core_heap_slab(kept_block)->free[0];
+    atomic_store(word, 3);
+    expect(dies_saying("double free", purge, NULL));
+    expect(dies_saying("double free", drop, NULL));
+    atomic_store(word, 1);
 }
