@@ -20,11 +20,12 @@ die() {
 # The Debian package that has a command or a file; nothing when this list doesn't know it.
 package_of() {
     case $1 in
-        clang | cmake | gcc | git | meson | perl | python3 | redis-server | sqlite3) echo "$1" ;;
+        clang | cmake | gcc | git | meson | perl | python3 | redis-server | spin | sqlite3) echo "$1" ;;
         stress-ng | valgrind | ffmpeg | gdb | make | memcached | nginx | ruby | vim) echo "$1" ;;
         fish | lintian | mandoc | zsh) echo "$1" ;;
         gcc-* | g++* | clang-*) echo "$1" ;;
         clang++) echo clang ;;
+        afl-*) echo afl++ ;;
         aarch64-linux-gnu-gcc) echo gcc-aarch64-linux-gnu ;;
         aarch64-linux-gnu-g++) echo g++-aarch64-linux-gnu ;;
         i686-linux-gnu-gcc) echo gcc-i686-linux-gnu ;;
