@@ -17,11 +17,25 @@ static void must(bool is_done, const char *what)
     }
 }
 
+#if BM_COVERAGE
+extern void __gcov_dump(void);
+
+/* What a program executed is written down at its end, and not when it aborts. */
+static void dump_and_abort(int number)
+{
+    __gcov_dump();
+    (void)signal(number, SIG_DFL);
+    (void)raise(number);
+}
+#else
+#define dump_and_abort SIG_DFL
+#endif
+
 static void run_child(void (*act)(void *context), void *context, int descriptor)
 {
     const struct rlimit no_core = {0, 0};
     (void)setrlimit(RLIMIT_CORE, &no_core);
-    (void)signal(SIGABRT, SIG_DFL);
+    (void)signal(SIGABRT, dump_and_abort);
     must(dup2(descriptor, STDERR_FILENO) >= 0, "dup2");
     act(context);
     _exit(0);

@@ -531,3 +531,78 @@ TEST_WITHIN(arena, random_programs)
         expect(arena != NULL);
     }
 }
+
+/* ---- what seldom happens ---- */
+
+TEST_WITHIN(arena, a_slab_may_fit_a_limit_that_a_new_tree_does_not)
+{
+    enum { LEAVES = 9, MOST = BM_TREE_LEAVES / LEAVES };
+    void *blocks[MOST];
+    unsigned count = 0;
+    unsigned size_class = bm_class_of_size(128);
+    expect(bm_size_classes[size_class].leaves == 8);
+    bm_mutex_lock(&arena->gate);
+    struct bm_slab *first = bm_arena_make_slab(arena, size_class);
+    bm_mutex_unlock(&arena->gate);
+    /* What is left of the home tree is pieces of up to 4 leaves. */
+    while (arena->trees == 1)
+        blocks[count++] = allocate(LEAVES * BM_LEAF_BYTES);
+    core_heap_trim(&heap, arena);
+    release(blocks[--count]);
+    core_heap_trim(&heap, arena);
+    expect(arena->trees == 1);
+    size_t held = atomic_load(&heap.regions->held_bytes);
+    bm_regions_set_limit(heap.regions, held + 8 * BM_LEAF_BYTES);
+    bm_mutex_lock(&arena->gate);
+    expect(bm_arena_make_slab(arena, size_class) == NULL);
+    bm_mutex_unlock(&arena->gate);
+    expect(arena->trees == 1);
+    verify();
+    bm_regions_set_limit(heap.regions, SIZE_MAX);
+    bm_mutex_lock(&arena->gate);
+    bm_arena_recycle(arena, bm_tree_of(first), first);
+    bm_mutex_unlock(&arena->gate);
+    while (count > 0)
+        release(blocks[--count]);
+}
+
+TEST_WITHIN(arena, settles_a_live_page_block_as_it_is)
+{
+    char *block = allocate(MIB + BM_LEAF_BYTES); /* too large to be kept */
+    struct bm_slab *slab = core_heap_slab(block);
+    bm_mutex_lock(&arena->gate);
+    bm_arena_settle(arena, bm_tree_of(block), slab);
+    bm_arena_verify(arena);
+    bm_mutex_unlock(&arena->gate);
+    expect(slab->state == BM_SLAB_UNLISTED && slab->credit == 1);
+    release(block);
+}
+
+/* Without memory a slab is listed for one free slot, and then stays listed. */
+TEST_WITHIN(arena, a_listed_slab_stays_listed_below_its_quota)
+{
+    enum { SLOTS = 256 };
+    char *blocks[2 * SLOTS];
+    unsigned size_class = bm_class_of_size(64);
+    expect(bm_size_classes[size_class].slots == SLOTS);
+    core_heap_stop_borrowing(arena);
+    fill_slab(size_class, blocks);
+    fill_slab(size_class, blocks + SLOTS);
+    struct bm_slab *slab = core_heap_slab(blocks[0]);
+    release(blocks[0]);
+    expect(slab->state == BM_SLAB_UNLISTED);
+    bm_mutex_lock(&arena->gate);
+    bm_arena_list_all(arena);
+    bm_arena_settle(arena, bm_tree_of(slab), slab);
+    bm_mutex_unlock(&arena->gate);
+    verify();
+    expect(slab->state == BM_SLAB_LISTED && slab->credit == SLOTS - 1);
+    for (unsigned slot = 1; slot < 2 * SLOTS; slot++)
+        release(blocks[slot]);
+}
+
+TEST_WITHIN(arena, no_chunk_lies_beyond_the_address_space)
+{
+    expect(!bm_chunk_map_has(&heap.regions->map, bm_chunk_of((void *)UINTPTR_MAX)));
+    expect(!bm_chunk_map_has(&heap.regions->map, bm_chunk_of((void *)(UINT64_C(3) << 47))));
+}

@@ -721,3 +721,35 @@ Test(region, random_programs)
     fake.base.reserve_limit = CHUNKS(2);
     run_program(3);
 }
+
+/* ---- what no region can hold ---- */
+
+Test(region, refuses_more_than_a_region_holds)
+{
+    bool is_zero;
+    set_up(CHUNKS(8192));
+    expect(acquire(BM_BUDDY_MAX_LEAVES + 1) == NULL);
+    /* Only with the chunks in front that the alignment may take. */
+    expect(bm_regions_acquire(&regions, BM_BUDDY_MAX_LEAVES, 0, CHUNKS(2), &is_zero) == NULL);
+    expect(fake.reserved_bytes == 0);
+    expect(acquire(BM_BUDDY_MAX_LEAVES) != NULL);
+}
+
+/* As many as there may be: what is reserved for one more goes back, or is left to nobody. */
+Test(region, lives_with_as_many_as_there_may_be)
+{
+    set_up(CHUNKS(8192));
+    expect(acquire(16) != NULL);
+    unsigned count = regions.count;
+    size_t reserved = fake.reserved_bytes;
+    regions.count = BM_REGIONS_MAX;
+    bool is_zero;
+    expect(bm_regions_acquire(&regions, 64, 0, BM_CHUNK_BYTES, &is_zero) == NULL);
+    expect(fake.reserved_bytes == reserved);
+    char *base = fake.base.reserve(&fake.base, CHUNKS(4), BM_CHUNK_BYTES);
+    bm_regions_adopt(&regions, base, 4, false);
+    expect(regions.count == BM_REGIONS_MAX);
+    expect(regions.reserved_bytes == reserved);
+    regions.count = count;
+    bm_regions_verify(&regions);
+}
