@@ -157,7 +157,6 @@ void bm_print_summary(int descriptor)
 
 struct xml {
     FILE *stream;
-    size_t arenas;
     bool failed;
 };
 

@@ -206,10 +206,26 @@ static void check_heap(void)
 }
 
 static void (*const table[])(void) = {
-    allocate,        allocate,        allocate_burst,  allocate_burst, allocate_zeroed,
-    allocate_aligned, release,        release,         release_sized,  release_burst,
-    release_burst,   resize,          resize_a_little, ask_usable_size, ask_the_impossible,
-    trim,            limit,           look_around,     move,           check_heap,
+    allocate,
+    allocate,
+    allocate_burst,
+    allocate_burst,
+    allocate_zeroed,
+    allocate_aligned,
+    release,
+    release,
+    release_sized,
+    release_burst,
+    release_burst,
+    resize,
+    resize_a_little,
+    ask_usable_size,
+    ask_the_impossible,
+    trim,
+    limit,
+    look_around,
+    move,
+    check_heap,
 };
 
 /* ---- threads ---- */

@@ -238,10 +238,10 @@ static void verify(void)
 }
 
 static void (*const table[])(void) = {
-    allocate,  allocate_burst, allocate_burst,    allocate_aligned, release,         release,
-    release_burst, release_burst, resize,         resize,           retire,          trim,
-    visit,     visit,          pass_time,         pass_time,        limit,
-    let_one_call_fail, let_calls_fail, let_a_kind_fail, verify,
+    allocate,       allocate_burst,  allocate_burst, allocate_aligned, release, release,
+    release_burst,  release_burst,   resize,         resize,           retire,  trim,
+    visit,          visit,           pass_time,      pass_time,        limit,   let_one_call_fail,
+    let_calls_fail, let_a_kind_fail, verify,
 };
 
 /* ---- an input ---- */

@@ -34,8 +34,8 @@ static void expect_filled(const char *call, const unsigned char *block, size_t b
                           unsigned char value)
 {
     if (!model_is_filled(block, bytes, value))
-        fail("%s: the block at %p of %zu bytes is not all 0x%02x", call, (const void *)block,
-             bytes, value);
+        fail("%s: the block at %p of %zu bytes is not all 0x%02x", call, (const void *)block, bytes,
+             value);
 }
 
 /* Whether an allocation failed, which only some may. */
@@ -50,8 +50,7 @@ static bool has_failed(const struct calls *calls, const char *call, const void *
 }
 
 /* Takes in the result of a call. */
-static void add(struct calls *calls, const char *call, void *result, size_t bytes,
-                size_t alignment)
+static void add(struct calls *calls, const char *call, void *result, size_t bytes, size_t alignment)
 {
     if (has_failed(calls, call, result, bytes))
         return;
