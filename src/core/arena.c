@@ -420,7 +420,9 @@ void *bm_arena_refill(struct bm_arena *arena, unsigned size_class)
         if (!has_slots)
             return NULL;
     }
+    /* The word that the cursor was aimed at has a free slot. GCOVR_EXCL_BR_START */
     return bm_arena_take(cursor, &block) ? block : NULL;
+    /* GCOVR_EXCL_BR_STOP */
 }
 
 void bm_arena_free_slow(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab *slab,

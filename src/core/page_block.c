@@ -107,8 +107,10 @@ static size_t purge_unused(struct bm_arena *arena, struct bm_kept *kept)
     bool is_claimed = atomic_compare_exchange_strong_explicit(
         word, &expected, CLAIMED, memory_order_acquire, memory_order_relaxed);
     check_word(kept, is_claimed ? FREE : expected);
+    /* Taken since it was found unused, which no test can time: GCOVR_EXCL_START */
     if (!is_claimed && !bm_remote_has(bm_tree_of(kept->slab), kept->slab, 0))
         return 0;
+    /* GCOVR_EXCL_STOP */
     size_t resident;
     bool is_purged = purge_pages(source, kept, &resident);
     if (is_purged)

@@ -156,12 +156,10 @@ static struct bm_region *add_region(struct bm_regions *regions, char *base, unsi
     return region;
 }
 
-/* Reserves more address space, at least `chunks`. */
+/* Reserves more address space, at least `chunks`, at most what a region holds. */
 static bool grow(struct bm_regions *regions, size_t chunks, enum bm_page_advice advice)
 {
     struct bm_backend *backend = regions->backend;
-    if (chunks > BM_BUDDY_MAX_LEAVES)
-        return false;
     size_t ask = regions->next_chunks;
     if (ask > backend->reserve_limit / BM_CHUNK_BYTES)
         ask = backend->reserve_limit / BM_CHUNK_BYTES;

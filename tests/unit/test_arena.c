@@ -606,3 +606,24 @@ TEST_WITHIN(arena, no_chunk_lies_beyond_the_address_space)
     expect(!bm_chunk_map_has(&heap.regions->map, bm_chunk_of((void *)UINTPTR_MAX)));
     expect(!bm_chunk_map_has(&heap.regions->map, bm_chunk_of((void *)(UINT64_C(3) << 47))));
 }
+
+TEST_WITHIN(arena, the_fast_path_leaves_what_starts_no_slot)
+{
+    char *block = allocate(64);
+    release(allocate(64)); /* the chunk is known from here on */
+    expect(!bm_arena_free_fast(arena, block + 8));
+    expect(bm_arena_free_fast(arena, block));
+}
+
+TEST_WITHIN(arena, trees_of_a_large_arena_have_huge_pages_where_it_asks_for_them)
+{
+    enum { COUNT = 24 };
+    void *blocks[COUNT];
+    heap.source.asks_for_huge_pages = true;
+    for (unsigned index = 0; index < COUNT; index++)
+        blocks[index] = allocate(2 * MIB);
+    expect(!bm_tree_of(blocks[0])->has_huge_pages);
+    expect(bm_tree_of(blocks[COUNT - 1])->has_huge_pages);
+    for (unsigned index = 0; index < COUNT; index++)
+        release(blocks[index]);
+}

@@ -565,3 +565,36 @@ TEST_WITHIN(huge, random_programs)
     heap.fake.refuses[FAKE_RELEASE] = true;
     run_program(3);
 }
+
+/* Another one has just become free, in the same interval: neither is old. */
+TEST_WITHIN(huge, a_second_look_in_an_interval_makes_nothing_older)
+{
+    enum { INTERVAL_MS = BM_PURGE_DELAY_MS / 2 };
+    struct bm_huge *huge = allocate(8 * MIB, 1);
+    touch(huge, 5);
+    bm_huge_mark_free(huge, huge->user);
+    expect(bm_huge_keep(&kept_block, huge) == NULL);
+    (void)bm_huge_decay(&heap.huge, 5000);
+    heap.huge.next_step_ms = 0;
+    (void)bm_huge_decay(&heap.huge, 5000 + INTERVAL_MS / 2);
+    expect(heap.fake.purged_bytes == 0 && is_touched(huge->user, 8 * MIB, 5));
+    /* Nor does anything, where only a trim gives back. */
+    heap.regions->purge_delay_ms = BM_PURGE_NEVER;
+    heap.huge.next_step_ms = 0;
+    expect(bm_huge_decay(&heap.huge, 5000 + 10 * INTERVAL_MS) == UINT64_MAX);
+    expect(heap.fake.purged_bytes == 0);
+    heap.regions->purge_delay_ms = BM_PURGE_DELAY_MS;
+    kept_block = NULL;
+    bm_huge_release(&heap.huge, huge);
+}
+
+/* Its reservation would move, and the alignment be lost. */
+TEST_WITHIN(huge, a_dedicated_block_with_a_lead_does_not_grow)
+{
+    struct bm_huge *huge = allocate(130 * MIB, 16 * MIB);
+    expect(huge->is_dedicated && huge->run != (char *)huge);
+    touch(huge, 5);
+    expect(bm_huge_resize(&heap.huge, huge, 400 * MIB) == NULL);
+    expect(bytes_of(huge) >= 130 * MIB && is_touched(huge->user, 130 * MIB, 5));
+    release(huge);
+}

@@ -319,3 +319,15 @@ TEST_WITHIN(page_block, a_second_free_during_a_purge_is_found)
     expect(dies_saying("double free", drop, NULL));
     atomic_store(word, 1);
 }
+
+TEST_WITHIN(page_block, nothing_of_it_goes_where_it_has_no_whole_page)
+{
+    keep_one();
+    size_t before = heap.fake.purged_bytes;
+    heap.source.page_bytes = MIB;
+    bm_mutex_lock(&arena->gate);
+    expect(bm_page_block_purge(arena, BM_KEPT_USED) == 0);
+    bm_mutex_unlock(&arena->gate);
+    heap.source.page_bytes = heap.fake.base.page_bytes;
+    expect(heap.fake.purged_bytes == before);
+}

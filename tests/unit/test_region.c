@@ -733,6 +733,7 @@ Test(region, refuses_more_than_a_region_holds)
     expect(bm_regions_acquire(&regions, BM_BUDDY_MAX_LEAVES, 0, CHUNKS(2), &is_zero) == NULL);
     expect(fake.reserved_bytes == 0);
     expect(acquire(BM_BUDDY_MAX_LEAVES) != NULL);
+    expect(acquire(BM_BUDDY_MAX_LEAVES + 1) == NULL);
 }
 
 /* As many as there may be: what is reserved for one more goes back, or is left to nobody. */
@@ -752,4 +753,13 @@ Test(region, lives_with_as_many_as_there_may_be)
     expect(regions.reserved_bytes == reserved);
     regions.count = count;
     bm_regions_verify(&regions);
+}
+
+Test(region, a_backend_may_have_no_advice_to_take)
+{
+    bool is_zero;
+    set_up(CHUNKS(64));
+    fake.base.advise_huge = NULL;
+    expect(bm_regions_acquire_tree(&regions, BM_PAGES_HUGE, &is_zero) != NULL);
+    expect(regions.count == 1 && regions.region[0].advice == BM_PAGES_ANY);
 }

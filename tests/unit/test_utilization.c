@@ -476,3 +476,26 @@ TEST_WITHIN(utilization, figures_of_page_blocks)
     release(second);
     release(slot);
 }
+
+/* ---- what seldom happens ---- */
+
+/* A sample counts so many slabs, and no more. */
+TEST_WITHIN(utilization, a_sample_is_bounded)
+{
+    enum { SAMPLED = 1024, MADE = SAMPLED + 8 };
+    unsigned size_class = bm_class_of_size(1024);
+    unsigned slots = bm_size_classes[size_class].slots;
+    void **many = calloc((size_t)MADE * slots, sizeof *many);
+    for (unsigned index = 0; index < MADE * slots; index++)
+        many[index] = allocate(1024);
+    for (unsigned index = 0; index < MADE * slots; index++)
+        if (index % slots != 0) {
+            release(many[index]);
+            many[index] = NULL;
+        }
+    (void)should_move(many[0]);
+    expect(atomic_load(&arena->samples[size_class].slabs) == SAMPLED);
+    for (unsigned index = 0; index < MADE * slots; index += slots)
+        release(many[index]);
+    free(many);
+}

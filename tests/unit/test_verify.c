@@ -323,6 +323,23 @@ static void make_no_slab(void)
     tree->slabs_made = 0;
 }
 
+static void make_too_many_slabs(void)
+{
+    tree->slabs_made = BM_TREE_SLABS + 1;
+}
+
+static void miscount_held_leaves(void)
+{
+    tree->held_leaves--;
+}
+
+static void mark_a_leaf_of_a_page_block_clean(void)
+{
+    unsigned leaf = bm_slab_first_leaf(page);
+    page->state = BM_SLAB_UNLISTED;
+    tree->dirty[leaf / 64] &= ~(UINT64_C(1) << (leaf % 64));
+}
+
 static void give_no_slab_a_slot(void)
 {
     tree->slabs[0].reciprocal = 1;
@@ -349,6 +366,9 @@ Test(verify, finds_broken_trees)
         {"leaves + tree->pages.free_leaves == BM_TREE_LEAVES", lose_leaves, verify_tree},
         {"tree->chunk.kind == BM_CHUNK_TREE", change_the_kind, verify_tree},
         {"tree->slabs_made >= 1", make_no_slab, verify_tree},
+        {"tree->slabs_made <= BM_TREE_SLABS", make_too_many_slabs, verify_tree},
+        {"tree->held_leaves == dirty", miscount_held_leaves, verify_tree},
+        {"slab->size_class != BM_PAGE_CLASS", mark_a_leaf_of_a_page_block_clean, verify_tree},
         {"tree->slabs[0].reciprocal == 0", give_no_slab_a_slot, verify_tree},
         {"(own & remote) == 0", free_own_and_remote, verify_arena},
     };
@@ -460,6 +480,38 @@ static void miscount_kept_leaves(void)
     arena->kept_leaves++;
 }
 
+static void keep_another_address(void)
+{
+    kept_page()->block += BM_LEAF_BYTES;
+}
+
+static void forget_to_count_held_leaves(void)
+{
+    tree->counted_held--;
+}
+
+/* A tree of another arena would have to be in none of this one's lists. */
+static void list_what_is_another_arenas(void)
+{
+    struct bm_arena *other = bm_arena_create(&heap.source);
+    struct bm_slab *slab = bm_arena_make_slab(other, listed->size_class);
+    slab->state = BM_SLAB_LISTED;
+    slab->next = NULL;
+    slab->previous = listed;
+    listed->next = slab;
+}
+
+/* Its only tree is the home tree of another arena, and empty. */
+static void take_an_empty_tree(void)
+{
+    struct bm_arena *other = bm_arena_create(&heap.source);
+    struct bm_tree *empty = (struct bm_tree *)bm_chunk_of(other);
+    empty->owner = arena;
+    empty->next = tree->next;
+    empty->bucket = tree->bucket;
+    tree->next = empty;
+}
+
 static void miscount_by_forgetting(void)
 {
     *kept_page() = (struct bm_kept){0};
@@ -486,6 +538,10 @@ Test(verify, finds_broken_arenas)
         {"kept->slab->state == BM_SLAB_CURRENT", keep_what_is_not_current, verify_arena},
         {"kept->slab->leaves == kept->leaves", keep_another_length, verify_arena},
         {"kept->slab->size_class == BM_PAGE_CLASS", keep_a_small_slab, verify_arena},
+        {"kept->block ==", keep_another_address, verify_arena},
+        {"tree->counted_held == tree->held_leaves", forget_to_count_held_leaves, verify_arena},
+        {"bm_tree_of(slab)->owner == arena", list_what_is_another_arenas, verify_arena},
+        {"bucket_for(arena, tree) == bucket", take_an_empty_tree, verify_arena},
         {"kept_leaves == arena->kept_leaves", miscount_kept_leaves, verify_arena},
         {"kept_leaves == arena->kept_leaves", miscount_by_forgetting, verify_arena},
     };
