@@ -1,5 +1,6 @@
 /* aligned: the entry points that take an alignment. Contracts: buddymalloc/buddymalloc.h. */
 #include "api/export.h"
+#include "api/memcheck.h"
 #include "api/options.h"
 #include "api/system_memory.h"
 #include "api/user_block.h"
@@ -13,7 +14,9 @@
 static void *allocate(size_t alignment, size_t size)
 {
     bool is_zero;
-    void *block = bm_user_allocate_aligned(alignment, size, &is_zero);
+    void *block = bm_user_allocate_aligned(alignment, bm_memcheck_bytes(size), &is_zero);
+    if (block != NULL)
+        bm_memcheck_allocated(block, size, false);
     if (block != NULL && bm_options.perturb != 0)
         memset(block, (uint8_t)~bm_options.perturb, size);
     return block;

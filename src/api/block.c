@@ -3,6 +3,7 @@
 #include "api/arenas.h"
 #include "api/empty_block.h"
 #include "api/housekeeping.h"
+#include "api/memcheck.h"
 #include "api/options.h"
 #include "api/system_memory.h"
 #include "api/thread_arena.h"
@@ -240,7 +241,7 @@ static void free_huge(struct bm_huge *huge, void *block)
 {
     struct bm_arena *arena = bm_thread.arena;
     bm_huge_mark_free(huge, block);
-    bool may_keep = arena != NULL && bm_arena_may_keep(arena);
+    bool may_keep = arena != NULL && !BM_MEMCHECK && bm_arena_may_keep(arena);
     struct bm_huge *unwanted = may_keep ? bm_huge_keep(&arena->kept_huge, huge) : huge;
     if (unwanted != NULL)
         bm_system_release_huge(unwanted);
@@ -258,8 +259,8 @@ static void free_remote(struct bm_tree *tree, void *block)
 static bool free_without_lookup(struct bm_chunk *chunk, void *block)
 {
     struct bm_tree *tree = (struct bm_tree *)chunk;
-    /* What has to be filled must be found live before. */
-    if (bm_unlikely(bm_options.perturb != 0))
+    /* What has to be filled must be found live before, and so must what memcheck is told of. */
+    if (bm_unlikely(bm_options.perturb != 0) || BM_MEMCHECK)
         return false;
     if (chunk->kind == BM_CHUNK_HUGE)
         free_huge((struct bm_huge *)chunk, block);
@@ -292,6 +293,7 @@ static void free_block(void *block)
         bm_block_report(block, "free");
     if (bm_unlikely(bm_options.perturb != 0))
         memset(block, bm_options.perturb, place.bytes);
+    bm_memcheck_freed(block);
     if (place.huge != NULL)
         free_huge(place.huge, block);
     else if (place.tree->owner == bm_thread.arena)
@@ -332,17 +334,22 @@ void *bm_block_resize(void *block, size_t bytes)
         bm_block_report(block, "realloc");
     if (bytes > PTRDIFF_MAX)
         return NULL;
-    void *resized = is_empty ? NULL : resize_without_copy(block, &place, bytes);
+    void *resized = BM_MEMCHECK || is_empty ? NULL : resize_without_copy(block, &place, bytes);
     if (resized != NULL)
         return resized;
     bool is_zero;
-    size_t wanted = bm_block_bytes_to_ask(place.bytes, bytes);
+    size_t wanted =
+        BM_MEMCHECK ? bm_memcheck_bytes(bytes) : bm_block_bytes_to_ask(place.bytes, bytes);
     resized = bm_block_allocate(wanted, &is_zero);
-    if (resized == NULL && wanted != bytes)
+    if (resized == NULL && wanted != bytes && !BM_MEMCHECK)
         resized = bm_block_allocate(bytes, &is_zero);
     if (resized == NULL)
-        return bytes <= place.bytes ? block : NULL;
+        return bytes <= place.bytes && !BM_MEMCHECK ? block : NULL;
+    bm_memcheck_allocated(resized, bytes, false);
+    bm_memcheck_pause();
+    /* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): no live block is found at NULL. */
     memcpy(resized, block, bytes < place.bytes ? bytes : place.bytes);
+    bm_memcheck_resume();
     if (bm_unlikely(bm_options.perturb != 0) && bytes > place.bytes)
         memset((char *)resized + place.bytes, (uint8_t)~bm_options.perturb, bytes - place.bytes);
     bm_block_free(block);

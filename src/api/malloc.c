@@ -5,6 +5,7 @@
  * nothing that a slow path can't start over from.
  */
 #include "api/export.h"
+#include "api/memcheck.h"
 #include "api/options.h"
 #include "api/small.h"
 #include "api/system_memory.h"
@@ -47,9 +48,10 @@ static BM_SLOW void *malloc_slow(size_t size)
     void *block;
     if (take_kept(size, &block, &is_zero))
         return block;
-    block = bm_user_allocate(size, &is_zero);
+    block = bm_user_allocate(bm_memcheck_bytes(size), &is_zero);
     if (bm_unlikely(block == NULL))
         return no_memory();
+    bm_memcheck_allocated(block, size, false);
     if (bm_unlikely(bm_options.perturb != 0))
         memset(block, (uint8_t)~bm_options.perturb, size);
     return block;
@@ -80,9 +82,10 @@ static BM_SLOW void *calloc_slow(size_t size)
     bool is_zero;
     void *block;
     if (!take_kept(size, &block, &is_zero))
-        block = bm_user_allocate(size, &is_zero);
+        block = bm_user_allocate(bm_memcheck_bytes(size), &is_zero);
     if (bm_unlikely(block == NULL))
         return no_memory();
+    bm_memcheck_allocated(block, size, is_zero);
     if (!is_zero)
         bm_system_zero(block, size);
     return block;

@@ -2,6 +2,7 @@
 
 #include "api/hardened/guard.h"
 #include "api/hardened/seal.h"
+#include "api/memcheck.h"
 #include "api/options.h"
 #include "api/process.h"
 #include "backend/backend.h"
@@ -55,6 +56,8 @@ static void *acquire_chunk(struct bm_chunk_source *source, enum bm_page_advice a
     void *chunk = bm_regions_acquire_tree(&regions, advice, is_zero);
     decay();
     bm_system_unlock();
+    if (chunk != NULL)
+        bm_memcheck_own(chunk, BM_CHUNK_BYTES);
     return chunk;
 }
 
@@ -192,7 +195,11 @@ void *bm_system_allocate_huge(size_t bytes, size_t alignment, bool *is_zero)
 {
     bm_system_init();
     lock_at_this_moment();
+    bm_memcheck_pause();
     struct bm_huge *huge = bm_huge_allocate(&huge_heap, bytes, alignment, is_zero);
+    bm_memcheck_resume();
+    if (huge != NULL)
+        bm_memcheck_own(huge, sizeof *huge);
     void *block = huge == NULL ? NULL : huge->user;
     decay();
     bm_system_unlock();
