@@ -1,9 +1,9 @@
 /*
  * memcheck: what valgrind's memcheck is told of blocks, in builds with the option `valgrind`.
  *
- * Each block gets a few bytes behind it that nobody may touch, so that what overruns it is seen even
- * where the slot ends with it; every call takes the slow path, and realloc always moves. In all other
- * builds these are nothing.
+ * Each block gets a few bytes behind it that nobody may touch, so that what overruns it is seen
+ * even where the slot ends with it; every call takes the slow path, and realloc always moves. In
+ * all other builds these are nothing.
  */
 #ifndef BM_API_MEMCHECK_H
 #define BM_API_MEMCHECK_H

@@ -14,9 +14,9 @@
  * plugin sees it: then it is looked up as the caller's library sees it. Exceptions pass through the
  * functions of this file: it is compiled with -fexceptions.
  */
-#include "api/block.h"
 #include "api/export.h"
 #include "api/small.h"
+#include "api/user_block.h"
 #include "base/bits.h"
 #include "base/message.h"
 
@@ -117,7 +117,7 @@ static BM_SLOW void *new_slow(size_t size, size_t alignment, const void *caller)
 static BM_SLOW void delete_slow(void *block)
 {
     if (block != NULL)
-        bm_block_free(block);
+        bm_user_free(block, SIZE_MAX);
 }
 
 /* The caller of a form that forwards its call by a jump, as optimised code does, is that form's. */

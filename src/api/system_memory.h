@@ -60,8 +60,8 @@ void bm_system_clear(void *address, size_t bytes);
 void bm_system_zero(void *block, size_t bytes);
 
 /* Gives back free chunks and kept huge blocks that have not been needed for a while, if it is time
- * to at a `moment` of bm_clock_ms. When there will be more to do; UINT64_MAX: not before something is
- * freed. Cheap: to be called now and then. Holds no lock on entry. */
+ * to at a `moment` of bm_clock_ms. When there will be more to do; UINT64_MAX: not before something
+ * is freed. Cheap: to be called now and then. Holds no lock on entry. */
 uint64_t bm_system_decay(uint64_t moment);
 
 /* To be called after a huge block was freed and kept, with no lock held. */

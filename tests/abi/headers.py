@@ -13,7 +13,7 @@ import sys
 WARNINGS = ["-Wall", "-Wextra", "-Werror", "-Wundef", "-Wstrict-prototypes"]
 CPP_WARNINGS = ["-Wall", "-Wextra", "-Werror", "-Wundef"]
 INTERNAL = ["-x", "c", "-std=gnu11", "-D_GNU_SOURCE", "-DBM_STRUCTURE_CHECKS=0",
-            "-DBM_OVERRIDE=0", "-Wno-unused-function", *WARNINGS]
+            "-DBM_OVERRIDE=0", "-DBM_MEMCHECK=0", "-Wno-unused-function", *WARNINGS]
 C11 = ["-x", "c", "-std=c11", "-pedantic", *WARNINGS]
 C99 = ["-x", "c", "-std=c99", "-pedantic", *WARNINGS]
 CPP11 = ["-x", "c++", "-std=c++11", "-pedantic", *CPP_WARNINGS]

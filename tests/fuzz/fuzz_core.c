@@ -2,8 +2,8 @@
  * fuzz_core: an input is a program of two arenas over the fake backend, which fails when the input
  * says so: at the n-th call, from it on, or always at calls of one kind.
  *
- * Whatever fails, blocks keep their contents, every structure is whole, and in the end, when nothing
- * fails any more, all can be freed and nothing is lost. One thread plays both owners and those that
+ * Whatever fails, blocks keep their contents, every structure is whole, and in the end, when
+ * nothing fails any more, all can be freed and nothing is lost. One thread plays both owners and those that
  * have no arena, so frees are own, remote, and by nobody's thread; time is what the input says.
  */
 #include "input.h"

@@ -1,8 +1,8 @@
 /*
  * input: what a fuzzer gives, decoded into numbers. Past its end everything is 0.
  *
- * Each number takes few bytes, and any bytes are some number, so that what a fuzzer inserts, removes
- * or copies stays a program.
+ * Each number takes few bytes, and any bytes are some number, so that what a fuzzer inserts,
+ * removes or copies stays a program.
  */
 #ifndef BM_TESTS_FUZZ_INPUT_H
 #define BM_TESTS_FUZZ_INPUT_H

@@ -40,8 +40,8 @@ void call_usable_size(struct calls *calls, size_t index);
 void call_realloc(struct calls *calls, size_t index, size_t bytes);
 void call_reallocarray(struct calls *calls, size_t index, size_t count, size_t bytes);
 
-/* Calls that have to fail. `bytes` is more than there is; some act on the block at `index`, if there
- * is one. */
+/* Calls that have to fail. `bytes` is more than there is; some act on the block at `index`, if
+ * there is one. */
 enum { IMPOSSIBLE_CALLS = 9 };
 void call_impossible(struct calls *calls, unsigned which, size_t bytes, size_t index);
 

@@ -137,8 +137,8 @@ active proctype owner() {
     done++
 }
 
-/* bm_arenas_adopt_or_create: a thread that begins, gets the arena if it is there and idle, allocates
- * and frees perhaps, and ends. */
+/* bm_arenas_adopt_or_create: a thread that begins, gets the arena if it is there and idle,
+ * allocates and frees perhaps, and ends. */
 active proctype adopter() {
     bool is_adopted;
     lock(system_lock);

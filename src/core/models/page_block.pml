@@ -3,7 +3,7 @@
  * owner takes and frees it without the gate, another thread frees it, a third one purges its pages
  * under the gate.
  *
- * The word is 0 of a live block, 1 (FREE) of a free one, 2 (CLAIMED) while its pages are going back.
+ * The word is 0 of a live block, 1 (FREE) of a free one, 2 (CLAIMED) while its pages go back.
  * The purge is two steps, a begin and an end, so that whatever is written in between is lost.
  *
  * Asserted:
