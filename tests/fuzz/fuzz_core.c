@@ -3,8 +3,9 @@
  * says so: at the n-th call, from it on, or always at calls of one kind.
  *
  * Whatever fails, blocks keep their contents, every structure is whole, and in the end, when
- * nothing fails any more, all can be freed and nothing is lost. One thread plays both owners and those that
- * have no arena, so frees are own, remote, and by nobody's thread; time is what the input says.
+ * nothing fails any more, all can be freed and nothing is lost. One thread plays both owners and
+ * those that have no arena, so frees are own, remote, and by nobody's thread; time is what the
+ * input says.
  */
 #include "input.h"
 
