@@ -21,9 +21,9 @@ die() {
 package_of() {
     case $1 in
         clang | cmake | gcc | git | meson | perl | python3 | redis-server | sqlite3) echo "$1" ;;
-        spin | stress-ng | valgrind | ffmpeg | gdb | make | memcached | nginx | ruby | vim) echo "$1" ;;
+        stress-ng | valgrind | ffmpeg | gdb | make | memcached | nginx | ruby | vim) echo "$1" ;;
         fish | lintian | mandoc | zsh) echo "$1" ;;
-        cppcheck | gcovr | shellcheck) echo "$1" ;;
+        cppcheck | gcovr | shellcheck | spin) echo "$1" ;;
         gcc-* | g++* | clang-*) echo "$1" ;;
         clang++) echo clang ;;
         afl-*) echo afl++ ;;
