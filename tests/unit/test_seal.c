@@ -48,7 +48,7 @@ Test(seal, sees_every_byte_written_behind, .init = init)
 {
     for (size_t bytes = 0; bytes <= MOST_BYTES; bytes++) {
         seal_anew(bytes, false);
-        cr_assert_eq(block[bytes] % 2, 1, "a string's zero may go unseen");
+        cr_assert(block[bytes] > 128 && block[bytes] % 2 == 1, "a text may go unseen");
         for (size_t index = bytes; index < CAPACITY; index++) {
             unsigned char before = block[index];
             for (unsigned flip = 1; flip < 256; flip++) {

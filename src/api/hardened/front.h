@@ -1,7 +1,8 @@
 /*
  * front: the word in front of a slot, where a write that begins too early shows.
  *
- * It is the seal of the slot before, or zero: of a slot that is not live, or of a free leaf.
+ * It is the seal of the slot before, or zero: of a slot that is not live, or of a free leaf. (A
+ * sweep, which looks at all of those, has no need of it.)
  */
 #ifndef BM_API_HARDENED_FRONT_H
 #define BM_API_HARDENED_FRONT_H
@@ -26,8 +27,7 @@ BM_INLINE bool bm_front_is_intact_of_slab(struct bm_tree *tree, char *start)
 }
 
 /* Aborts with "underflow" when the word in front of a slot is not as it should be. At a slab's front
- * only for its tree's owner, or under the gate: else pages that can't be read may come there at any
- * time. */
+ * only for its tree's owner: in others pages that can't be read may come there at any time. */
 BM_INLINE void bm_front_expect_intact(struct bm_tree *tree, struct bm_slab *slab, char *start)
 {
     struct bm_sealed before;

@@ -6,8 +6,8 @@
  *
  * The capacity is a slot's, or that of the pages between two guards. Of the seal, the top 16 bits
  * are the number of filler bytes, and bit 1 says whether there are guards; most of the rest is a
- * keyed hash of those and of the start. The filler repeats the seal's first byte, which is odd: so
- * whatever is written behind the program's bytes, a single zero too, breaks one or the other.
+ * keyed hash of those and of the start. The filler repeats the seal's first byte, which is odd and
+ * above 128: so no zero and no text that is written behind the program's bytes looks like it.
  *
  * A seal of zero means "not live": all free memory reads as zero. Whoever turns a seal into zero by
  * compare-and-swap has freed the block, so of two frees at the same moment one is found out.
@@ -29,7 +29,7 @@
 enum {
     BM_SEAL_BYTES = sizeof(uint64_t),
     BM_SEAL_SLACK_SHIFT = 48,
-    BM_SEAL_LIVE = 1,
+    BM_SEAL_LIVE = 0x81,
     BM_SEAL_GUARDED = 2,
 };
 
