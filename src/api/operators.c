@@ -172,16 +172,32 @@ BM_OPERATOR void _ZdaPvSt11align_val_t(void *block, size_t alignment)
     _ZdlPvSt11align_val_t(block, alignment);
 }
 
+/* In the hardened library a size that isn't the block's is misuse, if the block is ours to free: if
+ * the form that the standard says to call is this library's own. */
+static void delete_sized(void *block, size_t size)
+{
+    if (block != NULL)
+        bm_user_free(block, size);
+}
+
+static void own_delete(void *block) __attribute__((alias("_ZdlPv")));
+static void own_delete_aligned(void *block, size_t alignment)
+    __attribute__((alias("_ZdlPvSt11align_val_t")));
+
 BM_OPERATOR void FORM(_ZdlPv, )(void *block, size_t size)
 {
-    (void)size;
-    _ZdlPv(block);
+    if (BM_HARDENED && _ZdlPv == own_delete)
+        delete_sized(block, size);
+    else
+        _ZdlPv(block);
 }
 
 BM_OPERATOR void FORM(_ZdlPv, St11align_val_t)(void *block, size_t size, size_t alignment)
 {
-    (void)size;
-    _ZdlPvSt11align_val_t(block, alignment);
+    if (BM_HARDENED && _ZdlPvSt11align_val_t == own_delete_aligned)
+        delete_sized(block, size);
+    else
+        _ZdlPvSt11align_val_t(block, alignment);
 }
 
 BM_OPERATOR void _ZdlPvRKSt9nothrow_t(void *block, const struct nothrow *nothrow)

@@ -20,22 +20,27 @@ static struct bm_remote *link_of(struct bm_remote *word)
     return atomic_load_explicit(&word->next, memory_order_relaxed);
 }
 
+/* The list while a sweep has its words and nobody pushed another: not NULL, so the owner goes on to
+ * look for remote bits, and finds what it frees a second time. Not written. */
+static struct bm_remote being_swept;
+
 static void push(struct bm_arena *arena, struct bm_remote *word)
 {
     struct bm_remote *head = atomic_load_explicit(&arena->pending, memory_order_relaxed);
     /* No test can time a push to come between: GCOVR_EXCL_BR_START */
     do
-        atomic_store_explicit(&word->next, head, memory_order_relaxed);
+        atomic_store_explicit(&word->next, head == &being_swept ? NULL : head,
+                              memory_order_relaxed);
     while (!atomic_compare_exchange_weak_explicit(&arena->pending, &head, word,
                                                   memory_order_release, memory_order_relaxed));
     /* GCOVR_EXCL_BR_STOP */
 }
 
-static struct bm_remote *pop_all(struct bm_arena *arena)
+static struct bm_remote *pop_all(struct bm_arena *arena, struct bm_remote *instead)
 {
     if (atomic_load_explicit(&arena->pending, memory_order_relaxed) == NULL)
         return NULL;
-    return atomic_exchange_explicit(&arena->pending, NULL, memory_order_acquire);
+    return atomic_exchange_explicit(&arena->pending, instead, memory_order_acquire);
 }
 
 /* The slab that a remote word belongs to, and the word's index in it. */
@@ -127,7 +132,7 @@ static void merge_word(struct bm_arena *arena, struct bm_remote *word)
 
 void bm_remote_merge(struct bm_arena *arena)
 {
-    struct bm_remote *word = pop_all(arena);
+    struct bm_remote *word = pop_all(arena, NULL);
     if (word == NULL)
         return;
     atomic_store_explicit(&arena->completed, 0, memory_order_relaxed);
@@ -166,7 +171,8 @@ static void recycle_on_behalf(struct bm_arena *arena, struct bm_slab *slab)
 
 void bm_remote_sweep(struct bm_arena *arena)
 {
-    struct bm_remote *popped = pop_all(arena);
+    struct bm_remote *popped = pop_all(arena, &being_swept);
+    struct bm_remote *nothing_more = &being_swept;
     atomic_store_explicit(&arena->completed, 0, memory_order_relaxed);
     for (struct bm_remote *word = popped; word != NULL;) {
         struct bm_remote *next = link_of(word);
@@ -197,6 +203,8 @@ void bm_remote_sweep(struct bm_arena *arena)
             push(arena, word);
         word = next;
     }
+    (void)atomic_compare_exchange_strong_explicit(&arena->pending, &nothing_more, NULL,
+                                                  memory_order_relaxed, memory_order_relaxed);
 }
 
 static void recover_slab(struct bm_arena *arena, struct bm_slab *slab, struct bm_remote_line *line)
