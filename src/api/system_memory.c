@@ -247,7 +247,7 @@ void bm_system_visit_free_chunks(void (*visit)(char *start, size_t bytes))
     bm_system_lock();
     for (unsigned index = 0; index < regions.count; index++) {
         const struct bm_region *region = &regions.region[index];
-        for (unsigned chunk = 0; chunk < region->committed; chunk++)
+        for (unsigned chunk = 0; chunk < region->chunks; chunk++)
             if (bm_region_is_clean(region, chunk))
                 visit(region->base + chunk * BM_CHUNK_BYTES, BM_CHUNK_BYTES);
     }

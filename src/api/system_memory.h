@@ -41,7 +41,8 @@ void *bm_system_resize_huge(struct bm_huge *huge, size_t bytes);
 /* Calls visit for every live huge block, under the lock. */
 void bm_system_visit_huge(void (*visit)(struct bm_huge *huge, void *context), void *context);
 
-/* The same for every free chunk that reads as zero. */
+/* The same for every free chunk that reads as zero. Above a frontier it may be out of reach, and
+ * then the system holds nothing of it. */
 void bm_system_visit_free_chunks(void (*visit)(char *start, size_t bytes));
 
 /* Bytes of a range of whole pages that the system holds. No lock. */

@@ -117,7 +117,7 @@ size_t bm_regions_purge(struct bm_regions *regions, size_t keep);
  * are released. */
 uint64_t bm_regions_decay(struct bm_regions *regions, uint64_t now_ms);
 
-/* Whether a chunk below the frontier is free and reads as zero (invariant 2). */
+/* Whether a chunk is free and reads as zero, if it can be read (invariant 2). */
 bool bm_region_is_clean(const struct bm_region *region, unsigned chunk);
 
 /* Returns address space: regions that are wholly free, and free tails of others where the process
