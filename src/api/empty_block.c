@@ -49,6 +49,7 @@ static bool claim_in(uint32_t index, unsigned *bit)
 
 void *bm_empty_block_allocate(void)
 {
+    bm_system_init();
     if (!bm_options.guard_empty)
         return NULL;
     (void)pthread_once(&once, make_range);

@@ -11,6 +11,7 @@
 #include "api/system_memory.h"
 #include "api/thread_arena.h"
 #include "api/user_block.h"
+#include "base/bits.h"
 #include "base/message.h"
 #include "core/huge.h"
 #include "core/page_block.h"
@@ -161,7 +162,8 @@ BM_PUBLIC void buddymalloc_free_sized(void *block, size_t size)
 
 BM_PUBLIC void buddymalloc_free_aligned_sized(void *block, size_t alignment, size_t size)
 {
-    if (BM_HARDENED && (uintptr_t)block % alignment != 0)
+    bool is_possible = bm_is_power_of_two(alignment) && (uintptr_t)block % alignment == 0;
+    if (BM_HARDENED && block != NULL && !is_possible)
         bm_misuse("invalid alignment", block, 0);
     buddymalloc_free_sized(block, size);
 }

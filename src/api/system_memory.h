@@ -48,8 +48,8 @@ void bm_system_visit_free_chunks(void (*visit)(char *start, size_t bytes));
 /* Bytes of a range of whole pages that the system holds. No lock. */
 size_t bm_system_resident(void *address, size_t bytes);
 
-/* Makes a range of whole pages inaccessible, or accessible again. False: it is as it was. No
- * lock. */
+/* Makes a range of whole pages inaccessible, or accessible again. False: some of it may be as it
+ * was. No lock. */
 bool bm_system_protect(void *address, size_t bytes, bool is_accessible);
 
 /* Makes a range of whole pages read as zero, given back to the system if that takes it. No lock. */

@@ -8,7 +8,9 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/random.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 /* Words of the state. */
 enum {
@@ -81,7 +83,8 @@ static void make_key(void)
     memcpy(stream.state, constants, KEY * sizeof *stream.state);
     uint32_t *key = &stream.state[KEY];
     size_t bytes = KEY_WORDS * sizeof *key;
-    if (getrandom(key, bytes, GRND_NONBLOCK) != (ssize_t)bytes)
+    /* The C library's function is a cancellation point; malloc is none, and holds locks. */
+    if (syscall(SYS_getrandom, key, bytes, GRND_NONBLOCK) != (long)bytes)
         mix_in_what_there_is(key);
     stream.left = 0;
     errno = saved_errno;

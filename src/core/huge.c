@@ -4,6 +4,8 @@
 #include "base/message.h"
 #include "core/size_class.h"
 
+#include <string.h>
+
 enum {
     DEDICATED_CHUNKS = 32, /* from so many on, a reservation of its own, if it can move */
     KEPT_CHUNKS_MAX = 4,
@@ -133,6 +135,11 @@ static struct bm_huge *place(struct bm_huge_heap *heap, const struct layout *lay
     huge->page_bytes = (uint32_t)heap->regions->backend->page_bytes;
     huge->held_bytes = bytes_to_hold(heap, bytes);
     huge->is_dedicated = is_dedicated;
+    /* There nobody may see what is not zero: it would look like a write after free. */
+    if (BM_HARDENED && !*is_zero) {
+        memset(huge->user, 0, pages_of(heap, bytes));
+        *is_zero = true;
+    }
     atomic_store_explicit(&huge->bytes, pages_of(heap, bytes), memory_order_relaxed);
     atomic_store_explicit(&huge->is_clean, false, memory_order_relaxed);
     atomic_store_explicit(&huge->state, BM_HUGE_LIVE, memory_order_relaxed);

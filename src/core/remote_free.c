@@ -186,7 +186,8 @@ void bm_remote_sweep(struct bm_arena *arena)
         unsigned index;
         struct bm_slab *slab = slab_of(word, &index);
         struct bm_remote_line *line = bm_tree_remote_line(bm_tree_of(slab), slab);
-        uint64_t bits = atomic_load_explicit(&word->bits, memory_order_relaxed);
+        /* Acquired: who set a bit of a slot saw it live, so the own bit is read after that. */
+        uint64_t bits = atomic_load_explicit(&word->bits, memory_order_acquire);
         bool was_recycled = bits == 0;
         check_bits(slab, index, atomic_load_explicit(&slab->free[index], memory_order_relaxed),
                    bits);

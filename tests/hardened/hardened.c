@@ -123,6 +123,42 @@ Test(hardened, there_are_always_more_empty_blocks)
     cr_expect_not(is_readable(buddymalloc_malloc(0)));
 }
 
+/* A size that can't be is no reason to let go of what waits. */
+Test(hardened, impossible_sizes_leave_the_quarantine_alone)
+{
+    char *block = buddymalloc_malloc(48);
+    buddymalloc_free(block);
+    for (unsigned frees = 0; frees < 100; frees++) {
+        cr_assert(fails_with(ENOMEM, buddymalloc_malloc(SIZE_MAX / 2 - frees)));
+        char *other = buddymalloc_malloc(48);
+        cr_assert_neq(other, block, "after %u frees", frees);
+        buddymalloc_free(other);
+    }
+}
+
+static void free_inside(void *context)
+{
+    buddymalloc_free(*(char **)context);
+}
+
+/* However large the alignment, an address inside is none of a block, and what is in front faults. */
+Test(hardened, aligned_page_blocks_are_found_by_their_start_alone)
+{
+    size_t page_bytes = (size_t)sysconf(_SC_PAGESIZE);
+    for (size_t alignment = page_bytes; alignment <= 16 * page_bytes; alignment *= 2) {
+        char *block = buddymalloc_aligned_alloc(alignment, 9 * page_bytes);
+        cr_assert_not_null(block);
+        cr_expect_not(is_readable(block - 1) || is_readable(block + 10 * page_bytes));
+        for (unsigned page = 1; page < 9; page++) {
+            char *inside = block + page * page_bytes;
+            cr_expect(dies_saying("buddymalloc: invalid free of 0x", free_inside, &inside));
+        }
+        (void)buddymalloc_check_blocks();
+        buddymalloc_free(block);
+        cr_expect(dies_saying("free of 0x", free_inside, &block));
+    }
+}
+
 /* ---- what is free ---- */
 
 Test(hardened, freed_memory_reads_as_zero)
@@ -294,6 +330,28 @@ Test(hardened, check_finds_what_was_written_to_a_free_slot)
 }
 
 static atomic_bool is_over;
+
+/* The seal of a size is the same each time. */
+static void *resize_to_and_fro(void *unused)
+{
+    char *block = buddymalloc_malloc(20000);
+    while (!atomic_load(&is_over)) {
+        block = buddymalloc_realloc(block, 20100);
+        block = buddymalloc_realloc(block, 20000);
+    }
+    buddymalloc_free(block);
+    return unused;
+}
+
+Test(hardened, check_is_not_misled_by_a_block_that_changes_and_changes_back)
+{
+    pthread_t thread;
+    cr_assert_eq(pthread_create(&thread, NULL, resize_to_and_fro, NULL), 0);
+    for (unsigned round = 0; round < 20000; round++)
+        (void)buddymalloc_check_blocks();
+    atomic_store(&is_over, true);
+    cr_assert_eq(pthread_join(thread, NULL), 0);
+}
 
 static void *allocate_and_free(void *seed)
 {

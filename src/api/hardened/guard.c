@@ -21,11 +21,10 @@ bool bm_guard_around(void *start, size_t bytes)
     char *back = (char *)start + bytes;
     if (!count_one_more())
         return false;
-    if (bm_system_protect(front, page_bytes, false)) {
-        if (bm_system_protect(back, page_bytes, false))
-            return true;
-        (void)bm_system_protect(front, page_bytes, true);
-    }
+    /* A front that can't be opened again stays, and whoever frees the block opens both. */
+    if (bm_system_protect(front, page_bytes, false) &&
+        (bm_system_protect(back, page_bytes, false) || !bm_system_protect(front, page_bytes, true)))
+        return true;
     atomic_fetch_sub_explicit(&guarded, 1, memory_order_relaxed);
     return false;
 }

@@ -12,8 +12,9 @@
  * A seal of zero means "not live": all free memory reads as zero. Whoever turns a seal into zero by
  * compare-and-swap has freed the block, so of two frees at the same moment one is found out.
  *
- * The filler is written before its seal, and while it changes the seal is zero: a reader that finds
- * the same valid seal before and after it looked has seen the filler that belongs to it.
+ * The filler is written before its seal, and while it changes the seal is zero. A reader that finds
+ * the same valid seal before and after it looked has seen the filler that belongs to it, if the block
+ * was not freed and made again meanwhile: so it looks more than once before it says so.
  */
 #ifndef BM_API_HARDENED_SEAL_H
 #define BM_API_HARDENED_SEAL_H
@@ -99,6 +100,8 @@ BM_INLINE void bm_seal_write(void *start, size_t capacity, size_t bytes, bool is
     size_t slack = capacity - BM_SEAL_BYTES - bytes;
     uint64_t seal = bm_seal_of(start, slack, is_guarded);
     uint64_t *word = (uint64_t *)(void *)bm_seal_at(start, capacity);
+    /* Who sees what is written from here on sees that the seal was zero, and the slot taken. */
+    atomic_thread_fence(memory_order_release);
     for (size_t words = slack / sizeof *word; words > 0; words--)
         *--word = bm_seal_filler(seal);
     if (slack % sizeof *word != 0) {

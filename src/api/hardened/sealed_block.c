@@ -65,13 +65,15 @@ static void *allocate_slot(size_t alignment, size_t room, size_t bytes)
     return start;
 }
 
-/* Pages with a page to spare in front of them and behind them. */
+/* Pages with at least a page to spare in front of them, and one behind them. In a page block there are
+ * as many in front as the block is aligned to. */
 static char *allocate_raw_pages(size_t alignment, size_t capacity, bool *is_zero)
 {
     size_t page_bytes = bm_system_page_bytes();
-    if (alignment <= page_bytes && capacity + 2 * page_bytes <= BM_PAGE_BLOCK_MAX) {
-        char *block = bm_block_allocate_aligned(page_bytes, capacity + 2 * page_bytes, is_zero);
-        return block == NULL ? NULL : block + page_bytes;
+    size_t lead = alignment > page_bytes ? alignment : page_bytes;
+    if (lead <= BM_PAGE_BLOCK_MAX / 2 && lead + capacity + page_bytes <= BM_PAGE_BLOCK_MAX) {
+        char *block = bm_block_allocate_aligned(lead, lead + capacity + page_bytes, is_zero);
+        return block == NULL ? NULL : block + lead;
     }
     return bm_block_allocate_huge(alignment, capacity + page_bytes, is_zero);
 }
@@ -90,8 +92,6 @@ static void *allocate_pages(size_t alignment, size_t bytes, bool *is_zero)
 static void *allocate(size_t alignment, size_t room, size_t bytes, bool *is_zero)
 {
     *is_zero = true;
-    if (bytes >> BM_ADDRESS_BITS != 0)
-        return NULL;
     if (bm_unlikely(bytes == 0) && alignment <= BM_QUANTUM) {
         void *block = bm_empty_block_allocate();
         if (block != NULL)
@@ -102,8 +102,17 @@ static void *allocate(size_t alignment, size_t room, size_t bytes, bool *is_zero
     return allocate_pages(alignment, bytes, is_zero);
 }
 
+/* Whether some address space could hold so many bytes. */
+static bool is_possible(size_t bytes)
+{
+    return bytes <= PTRDIFF_MAX && (uint64_t)bytes >> BM_ADDRESS_BITS == 0;
+}
+
 void *bm_sealed_allocate_aligned(size_t alignment, size_t bytes, bool *is_zero)
 {
+    /* No reason to let go of what waits in quarantine. */
+    if (bm_unlikely(!is_possible(bytes)) || bm_unlikely(!is_possible(alignment)))
+        return NULL;
     void *block = allocate(alignment, bytes, bytes, is_zero);
     if (bm_likely(block != NULL) || bm_thread.quarantine == NULL)
         return block;
@@ -142,23 +151,55 @@ static bool find_slot_fast(void *block, struct found *found)
     return true;
 }
 
-/* A page block begins with the guard in front of the program's bytes. */
+/* The program's bytes begin somewhere in a page block, at a page. */
 static bool find_pages(void *block, struct found *found)
 {
     struct bm_place place;
+    struct bm_tree *tree = bm_tree_of(block);
     size_t page_bytes = bm_system_page_bytes();
-    if ((uintptr_t)block % page_bytes != 0 ||
-        !bm_block_locate((char *)block - page_bytes, &place) || place.huge != NULL ||
-        place.slab->size_class != BM_PAGE_CLASS)
+    if ((uintptr_t)block % page_bytes != 0 || !bm_system_has(&tree->chunk) ||
+        tree->chunk.kind != BM_CHUNK_TREE)
+        return false;
+    const struct bm_slab *slab = bm_tree_slab_at(tree, bm_tree_offset(tree, block));
+    char *first = (char *)tree + slab->first_byte;
+    size_t lead = (size_t)((char *)block - first);
+    if (slab->size_class != BM_PAGE_CLASS || !bm_block_locate(first, &place) || lead < page_bytes ||
+        lead + page_bytes >= place.bytes)
         return false;
     *found = (struct found){
         .start = block,
-        .capacity = place.bytes - 2 * page_bytes,
+        .capacity = place.bytes - lead - page_bytes,
         .slot_bytes = place.bytes,
         .tree = place.tree,
         .slab = place.slab,
     };
     return true;
+}
+
+void *bm_sealed_start_of_pages(struct bm_tree *tree, struct bm_slab *slab, size_t *capacity)
+{
+    struct bm_sealed sealed;
+    size_t page_bytes = bm_system_page_bytes();
+    char *first = (char *)tree + slab->first_byte;
+    char *end = first + bm_slab_slot_bytes(slab) - page_bytes;
+    for (char *start = first + page_bytes; start < end; start = first + 2 * (start - first)) {
+        *capacity = (size_t)(end - start);
+        if (bm_seal_read(start, *capacity, &sealed))
+            return start;
+    }
+    *capacity = (size_t)(end - first) - page_bytes;
+    return first + page_bytes;
+}
+
+/* Whether an address in a live page block isn't where the program's bytes begin. */
+static bool is_inside_pages(const struct found *found)
+{
+    size_t capacity;
+    struct bm_sealed sealed;
+    if (found->is_slot || found->tree == NULL)
+        return false;
+    char *start = bm_sealed_start_of_pages(found->tree, found->slab, &capacity);
+    return start != found->start && bm_seal_read(start, capacity, &sealed);
 }
 
 static bool find_slow(void *block, struct found *found)
@@ -187,6 +228,8 @@ static void find(void *block, const char *operation, struct found *found, struct
         bm_block_report(block, operation);
     if (bm_unlikely(!bm_seal_read(found->start, found->capacity, sealed)) ||
         bm_unlikely(!bm_seal_is_intact(found->start, found->capacity, sealed))) {
+        if (is_inside_pages(found))
+            bm_block_report(block, operation);
         if (sealed->seal == 0)
             bm_block_report_freed(block, operation, found->slot_bytes);
         bm_misuse("overflow", block, found->slot_bytes);
@@ -248,7 +291,7 @@ static void release_pages(void *start, bool has_guards)
     /* Pages that stay inaccessible are of no use to anybody: they are lost. */
     if (has_guards && !bm_guard_open(start, found.capacity))
         return;
-    bm_block_free(found.tree == NULL ? start : (char *)start - bm_system_page_bytes());
+    bm_block_free(found.tree == NULL ? start : (char *)found.tree + found.slab->first_byte);
 }
 
 static void let_go(const struct bm_detained *detained)
@@ -314,6 +357,8 @@ void bm_sealed_free(void *block, size_t bytes)
     struct found found;
     struct bm_sealed sealed;
     if (bm_unlikely(bm_empty_block_has(block))) {
+        if (bytes != SIZE_MAX && bytes != 0 && bm_empty_block_is_live(block))
+            bm_misuse("invalid size", block, 0);
         bm_empty_block_free(block);
         return;
     }
@@ -362,8 +407,8 @@ static bool may_stay(const struct found *found, size_t bytes)
     size_t room = found->capacity - BM_SEAL_BYTES;
     if (found->is_slot)
         return bm_block_may_stay(room, bytes);
-    return bytes <= room && bytes + bm_system_page_bytes() > room &&
-           bytes + BM_SEAL_BYTES > BM_SMALL_MAX;
+    return bytes <= room && bytes + BM_SEAL_BYTES > BM_SMALL_MAX &&
+           bm_round_up(bytes + BM_SEAL_BYTES, bm_system_page_bytes()) == found->capacity;
 }
 
 /* Bytes that come to a block read as zero: they held the filler. */
@@ -388,7 +433,11 @@ void *bm_sealed_resize(void *block, size_t bytes)
         resize_in_place(&found, &sealed, bytes);
         return block;
     }
+    if (!is_possible(bytes))
+        return NULL;
     size_t room = is_empty ? bytes : bm_block_bytes_to_ask(found.capacity - BM_SEAL_BYTES, bytes);
+    if (room + BM_SEAL_BYTES > BM_SMALL_MAX && bytes + BM_SEAL_BYTES <= BM_SMALL_MAX)
+        room = BM_SMALL_MAX - BM_SEAL_BYTES;
     void *resized = allocate(BM_QUANTUM, room, bytes, &is_zero);
     if (resized == NULL)
         resized = bm_sealed_allocate(bytes, &is_zero);

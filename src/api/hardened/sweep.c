@@ -6,19 +6,33 @@
 #include "api/system_memory.h"
 #include "base/message.h"
 
-/* A block whose seal is zero is being allocated, or waits in quarantine. */
+#include <sched.h>
+
+/* What looks broken may have changed while it was looked at, and back: only what looks so each time
+ * is. */
+enum { LOOKS = 64 };
+
+/* A block whose seal is zero is being allocated, or waits in quarantine. One that is not valid was
+ * written to, for seals change as a whole. */
+static bool looks_overrun(void *start, size_t capacity, struct bm_sealed *sealed)
+{
+    if (!bm_seal_read(start, capacity, sealed))
+        return sealed->seal != 0;
+    bool is_intact = bm_seal_is_intact(start, capacity, sealed);
+    atomic_thread_fence(memory_order_acquire);
+    return !is_intact &&
+           atomic_load_explicit(bm_seal_at(start, capacity), memory_order_relaxed) == sealed->seal;
+}
+
 static void check_live(void *start, size_t capacity, size_t slot_bytes, size_t *live)
 {
     struct bm_sealed sealed;
-    bool is_valid = bm_seal_read(start, capacity, &sealed);
-    if (sealed.seal == 0)
-        return;
-    if (!is_valid)
-        bm_misuse("overflow", start, slot_bytes);
-    if (!bm_seal_is_intact(start, capacity, &sealed) &&
-        atomic_load_explicit(bm_seal_at(start, capacity), memory_order_acquire) == sealed.seal)
-        bm_misuse("overflow", start, slot_bytes);
-    (*live)++;
+    for (unsigned look = 0; looks_overrun(start, capacity, &sealed); look++) {
+        if (look == LOOKS)
+            bm_misuse("overflow", start, slot_bytes);
+        (void)sched_yield();
+    }
+    *live += sealed.seal != 0;
 }
 
 static bool is_free(struct bm_slab *slab, struct bm_remote_line *line, unsigned slot)
@@ -26,15 +40,29 @@ static bool is_free(struct bm_slab *slab, struct bm_remote_line *line, unsigned 
     return bm_slab_free_or_remote(slab, line, slot / 64) >> (slot % 64) & 1;
 }
 
+static bool looks_written(struct bm_slab *slab, struct bm_remote_line *line, unsigned slot,
+                          const void *start, size_t slot_bytes)
+{
+    if (bm_is_zero(start, slot_bytes))
+        return false;
+    atomic_thread_fence(memory_order_acquire);
+    return is_free(slab, line, slot);
+}
+
 static void check_slot(struct bm_tree *tree, struct bm_slab *slab, unsigned slot, size_t *live)
 {
     size_t slot_bytes = bm_slab_slot_bytes(slab);
     struct bm_remote_line *line = bm_tree_remote_line(tree, slab);
     char *start = (char *)tree + slab->first_byte + slot * slot_bytes;
-    if (!is_free(slab, line, slot))
+    if (!is_free(slab, line, slot)) {
         check_live(start, slot_bytes, slot_bytes, live);
-    else if (!bm_is_zero(start, slot_bytes) && is_free(slab, line, slot))
-        bm_misuse("write after free", start, slot_bytes);
+        return;
+    }
+    for (unsigned look = 0; looks_written(slab, line, slot, start, slot_bytes); look++) {
+        if (look == LOOKS)
+            bm_misuse("write after free", start, slot_bytes);
+        (void)sched_yield();
+    }
 }
 
 static void check_slab(struct bm_tree *tree, struct bm_slab *slab, size_t *live)
@@ -44,12 +72,11 @@ static void check_slab(struct bm_tree *tree, struct bm_slab *slab, size_t *live)
             check_slot(tree, slab, slot, live);
         return;
     }
-    size_t page_bytes = bm_system_page_bytes();
-    size_t slot_bytes = bm_slab_slot_bytes(slab);
-    char *start = (char *)tree + slab->first_byte + page_bytes;
-    bool is_used = !is_free(slab, bm_tree_remote_line(tree, slab), 0);
-    if (is_used)
-        check_live(start, slot_bytes - 2 * page_bytes, slot_bytes, live);
+    if (is_free(slab, bm_tree_remote_line(tree, slab), 0))
+        return;
+    size_t capacity;
+    void *start = bm_sealed_start_of_pages(tree, slab, &capacity);
+    check_live(start, capacity, bm_slab_slot_bytes(slab), live);
 }
 
 /* What the system holds no page of nobody has written to; to read it would make it hold one. */
