@@ -119,8 +119,9 @@ size_t buddymalloc_set_limit(size_t bytes);
 
 /* Hardened library: looks at every live block for writes behind its end, and at all free slots for
  * writes after their free, and aborts as buddymalloc_free would. Other threads may go on meanwhile;
- * it takes time in proportion to the heap. The number of live blocks looked at, one of the library's
- * own a thread among them; always 0 in the default library, which has nothing to look at. */
+ * it takes time in proportion to the heap. The number of live blocks looked at, one of the
+ * library's own a thread among them; always 0 in the default library, which has nothing to look
+ * at. */
 size_t buddymalloc_check_blocks(void);
 
 /* Bytes that count against the limit at the time of the call, whether one is set or not. */

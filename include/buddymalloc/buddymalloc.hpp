@@ -122,8 +122,8 @@ template <class T, class U> bool operator!=(const allocator<T> &, const allocato
 
 #ifdef __cpp_lib_memory_resource
 
-/* The heap as a memory resource, [mem.res.class] of the C++ standard. Any two are equal; where there
- * is no run-time type information, each is equal to itself alone. */
+/* The heap as a memory resource, [mem.res.class] of the C++ standard. Any two are equal; where
+ * there is no run-time type information, each is equal to itself alone. */
 class memory_resource : public std::pmr::memory_resource
 {
     /* std::bad_alloc: no memory, or an alignment that is not a power of two. */

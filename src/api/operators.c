@@ -2,11 +2,12 @@
  * operators: C++'s operator new and operator delete, under the names that the Itanium C++ ABI gives
  * them, so that they need no C++ compiler, and cost what malloc and free do.
  *
- * Two forms allocate and two free; all others do what [new.delete] of the C++ standard says of them:
- * they call another form, which may be the program's own. Definitions are weak for that reason: a
- * compiler then doesn't inline the callee, and a program that defines some of the forms itself can
- * be linked with the static library. The nothrow forms of operator new are left to the C++ runtime.
- * They catch what a handler throws, which C can't, and the runtime's own call these here.
+ * Two forms allocate and two free; all others do what [new.delete] of the C++ standard says of
+ * them: they call another form, which may be the program's own. Definitions are weak for that
+ * reason: a compiler then doesn't inline the callee, and a program that defines some of the forms
+ * itself can be linked with the static library. The nothrow forms of operator new are left to the
+ * C++ runtime. They catch what a handler throws, which C can't, and the runtime's own call these
+ * here.
  *
  * On failure std::get_new_handler's function is called until there is memory or there is no
  * function, then std::bad_alloc is thrown. Programs without a C++ runtime have this library too, so

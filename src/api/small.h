@@ -10,14 +10,15 @@
 #include "base/bits.h"
 #include "core/arena.h"
 
-/* Takes a slot for `size` bytes, at most BM_SMALL_MAX. False: the thread's arena has none at hand. */
+/* Takes a slot for `size` bytes, at most BM_SMALL_MAX. False: the thread's arena has none at
+ * hand. */
 BM_INLINE bool bm_small_take(size_t size, void **block)
 {
     return !BM_HARDENED && bm_arena_take(bm_arena_cursor(bm_thread.fast, size), block);
 }
 
-/* The same for any size, at a multiple of `alignment`: a size that is a multiple of a power of two up
- * to a leaf has a class whose slots are too. */
+/* The same for any size, at a multiple of `alignment`: a size that is a multiple of a power of two
+ * up to a leaf has a class whose slots are too. */
 BM_INLINE bool bm_small_take_aligned(size_t alignment, size_t size, void **block)
 {
     return bm_likely(size - 1 < BM_SMALL_MAX) && bm_likely(alignment <= BM_LEAF_BYTES) &&

@@ -6,8 +6,8 @@
  * (release). Nothing else in buddymalloc talks to the system about memory.
  *
  * Every call is made with the system-memory lock held, except purge, resident and protect, which
- * may run under an arena's gate or no lock and so must touch no state of the backend. A call that fails
- * changes nothing. No call allocates, sets errno for its caller, or prints.
+ * may run under an arena's gate or no lock and so must touch no state of the backend. A call that
+ * fails changes nothing. No call allocates, sets errno for its caller, or prints.
  */
 #ifndef BM_BACKEND_BACKEND_H
 #define BM_BACKEND_BACKEND_H

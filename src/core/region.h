@@ -2,9 +2,9 @@
  * region: one reservation of address space, cut into chunks by a buddy tree.
  *
  * The first region has 64 MiB, each next one is twice as large as the last, up to 4 GiB, or 128 MiB
- * where addresses have 32 bits; when the system refuses, half as much is asked for until the request
- * itself no longer fits. A reservation that begins where the last region ends extends it instead of
- * adding one, if the buddy tree has a node there that is large enough for it.
+ * where addresses have 32 bits; when the system refuses, half as much is asked for until the
+ * request itself no longer fits. A reservation that begins where the last region ends extends it
+ * instead of adding one, if the buddy tree has a node there that is large enough for it.
  *
  * Chunks are committed from the region's start on, up to a frontier that only rises: a region
  * is two mappings at most, the committed part and the rest, however the heap is used. Chunks

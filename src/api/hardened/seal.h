@@ -13,8 +13,8 @@
  * compare-and-swap has freed the block, so of two frees at the same moment one is found out.
  *
  * The filler is written before its seal, and while it changes the seal is zero. A reader that finds
- * the same valid seal before and after it looked has seen the filler that belongs to it, if the block
- * was not freed and made again meanwhile: so it looks more than once before it says so.
+ * the same valid seal before and after it looked has seen the filler that belongs to it, if the
+ * block was not freed and made again meanwhile: so it looks more than once before it says so.
  */
 #ifndef BM_API_HARDENED_SEAL_H
 #define BM_API_HARDENED_SEAL_H

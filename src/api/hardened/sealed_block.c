@@ -65,8 +65,8 @@ static void *allocate_slot(size_t alignment, size_t room, size_t bytes)
     return start;
 }
 
-/* Pages with at least a page to spare in front of them, and one behind them. In a page block there are
- * as many in front as the block is aligned to. */
+/* Pages with at least a page to spare in front of them, and one behind them. In a page block there
+ * are as many in front as the block is aligned to. */
 static char *allocate_raw_pages(size_t alignment, size_t capacity, bool *is_zero)
 {
     size_t page_bytes = bm_system_page_bytes();
