@@ -40,7 +40,8 @@ enum bm_slab_state {
 };
 
 struct bm_slab {
-    _Alignas(64) _Atomic uint64_t free[BM_SLAB_WORDS]; /* stored by the owner, or once nothing is live by who has the gate */
+    /* Stored by the owner thread, and once nothing is live by who has the gate; read by any. */
+    _Alignas(64) _Atomic uint64_t free[BM_SLAB_WORDS];
     uint32_t first_byte;                  /* of slot 0, from the chunk's start; gate */
     uint32_t reciprocal;                  /* of the slot size; gate */
     int32_t credit;                       /* owner thread */

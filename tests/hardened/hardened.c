@@ -141,8 +141,8 @@ static void free_inside(void *context)
     buddymalloc_free(*(char **)context);
 }
 
-/* However large the alignment, an address inside is none of a block, and what is in front faults.
- * */
+/* However large the alignment, an address inside is none of a block, and what is in front
+ * faults. */
 Test(hardened, aligned_page_blocks_are_found_by_their_start_alone)
 {
     size_t page_bytes = (size_t)sysconf(_SC_PAGESIZE);
@@ -224,8 +224,8 @@ static void *free_some(void *unused)
     return NULL;
 }
 
-/* What lies in quarantine counts as in use; it goes when its thread ends, the quarantine with it.
- * */
+/* What lies in quarantine counts as in use; it goes when its thread ends, the quarantine with
+ * it. */
 Test(hardened, quarantine_ends_with_its_thread)
 {
     pthread_t thread;

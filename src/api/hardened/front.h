@@ -27,8 +27,8 @@ BM_INLINE bool bm_front_is_intact_of_slab(struct bm_tree *tree, char *start)
 }
 
 /* Aborts with "underflow" when the word in front of a slot is not as it should be. At a slab's
- * front only for its tree's owner: in others pages that can't be read may come there at any time.
- * */
+ * front only for its tree's owner: in others pages that can't be read may come there at any
+ * time. */
 BM_INLINE void bm_front_expect_intact(struct bm_tree *tree, struct bm_slab *slab, char *start)
 {
     struct bm_sealed before;
