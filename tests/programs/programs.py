@@ -68,15 +68,17 @@ KEPT_FLAGS = ("-I", "-D", "-std", "-O", "-f")
 
 
 def compile_project(session, compiler):
-    """This project's library, by the flags of its build but for the warnings: object files and
-    a linked library, byte for byte."""
+    """Each source of this project's library once, by the flags of its build but for the warnings:
+    object files and a linked library, byte for byte."""
+    compiled = set()
     commands = json.loads((session.build_root / "compile_commands.json").read_text())
     objects = session.work / "objects"
     objects.mkdir()
     for command in commands:
         source = (session.build_root / command["file"]).resolve()
-        if "src" not in source.parts or source.suffix != ".c":
+        if "src" not in source.parts or source.suffix != ".c" or source in compiled:
             continue
+        compiled.add(source)
         flags = [flag for flag in shlex.split(command["command"]) if flag.startswith(KEPT_FLAGS)]
         made = objects / (re.sub(r"\W", "_", command["output"]) + ".o")
         session.run(compiler, "-w", "-g", "-fPIC", *flags, "-c", source, "-o", made,
