@@ -12,6 +12,7 @@
 #ifndef BM_CORE_CHUNK_H
 #define BM_CORE_CHUNK_H
 
+#include "base/address.h"
 #include "base/attributes.h"
 
 #include <stdatomic.h>
@@ -22,14 +23,6 @@
 #define BM_CHUNK_SHIFT 22
 #define BM_CHUNK_BYTES ((size_t)1 << BM_CHUNK_SHIFT)
 
-/* The bits of a user address, unless a program asks mmap for more by a hint. */
-#if UINTPTR_MAX == UINT32_MAX
-#define BM_ADDRESS_BITS 32
-#elif defined(__x86_64__)
-#define BM_ADDRESS_BITS 47
-#else
-#define BM_ADDRESS_BITS 48
-#endif
 #define BM_CHUNK_MAP_WORDS ((size_t)1 << (BM_ADDRESS_BITS - BM_CHUNK_SHIFT - 6))
 
 enum bm_chunk_kind {
