@@ -82,6 +82,19 @@ bool has_only(const void *block, size_t size, unsigned char value)
     return size == 0 || (bytes[0] == value && memcmp(bytes, bytes + 1, size - 1) == 0);
 }
 
+bool is_readable(const void *address)
+{
+    int ends[2];
+    bool readable;
+
+    if (pipe(ends) != 0)
+        return false;
+    readable = write(ends[1], address, 1) == 1;
+    (void)close(ends[0]);
+    (void)close(ends[1]);
+    return readable;
+}
+
 size_t resident_bytes(void)
 {
     FILE *file = fopen("/proc/self/statm", "r");

@@ -34,6 +34,9 @@ static inline bool is_aligned(const void *block, size_t alignment)
     return (uintptr_t)block % alignment == 0;
 }
 
+/* Whether a byte can be read: the kernel tries, and refuses. */
+bool is_readable(const void *address);
+
 /* Bytes of the process that are resident, by /proc. */
 size_t resident_bytes(void);
 

@@ -4,7 +4,6 @@
 #include <buddymalloc/buddymalloc.h>
 #include <criterion/criterion.h>
 #include <string.h>
-#include <unistd.h>
 
 TestSuite(malloc);
 
@@ -29,17 +28,6 @@ Test(malloc, block_of_every_kind_is_writable_to_its_end)
         cr_assert(has_pattern(block, block_sizes[i], i));
         buddymalloc_free(block);
     }
-}
-
-/* The kernel reads the byte for us, and refuses. */
-static bool is_readable(const void *address)
-{
-    int ends[2];
-    cr_assert_eq(pipe(ends), 0);
-    bool readable = write(ends[1], address, 1) == 1;
-    (void)close(ends[0]);
-    (void)close(ends[1]);
-    return readable;
 }
 
 Test(malloc, block_of_no_bytes_has_none)

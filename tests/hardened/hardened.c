@@ -22,17 +22,6 @@ static const size_t sizes[] = {1,    8,       16,      100,         1000,    408
                                MIB,  2 * MIB, 4 * MIB, 4 * MIB + 1, 33 * MIB};
 enum { size_count = sizeof sizes / sizeof *sizes };
 
-/* Whether a byte can be read: the kernel reads it for us. */
-static bool is_readable(const char *address)
-{
-    int ends[2];
-    cr_assert_eq(pipe(ends), 0);
-    bool readable = write(ends[1], address, 1) == 1;
-    (void)close(ends[0]);
-    (void)close(ends[1]);
-    return readable;
-}
-
 /* ---- what a block is ---- */
 
 Test(hardened, usable_size_is_what_was_asked_for)
