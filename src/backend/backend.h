@@ -7,7 +7,7 @@
  *
  * Every call is made with the system-memory lock held, except purge, resident and protect, which
  * may run under an arena's gate or no lock and so must touch no state of the backend. A call that
- * fails changes nothing. No call allocates, sets errno for its caller, or prints.
+ * fails changes nothing, but for protect. No call allocates, sets errno for its caller, or prints.
  */
 #ifndef BM_BACKEND_BACKEND_H
 #define BM_BACKEND_BACKEND_H
@@ -59,7 +59,7 @@ struct bm_backend {
 
     /* Optional (NULL: not supported): makes a committed, page-aligned range inaccessible, or
      * accessible again with the contents it had; purge works on either. As purge, it may run at any
-     * time. False: it is as it was. */
+     * time. False: some of it may be as it was. */
     bool (*protect)(struct bm_backend *backend, void *address, size_t bytes, bool is_accessible);
 
     /* Optional (NULL: not supported): asks for huge pages under a reserved range, or for none. A

@@ -12,6 +12,7 @@
 #include "backend/backend.h"
 
 #include "backend/huge_pages.h"
+#include "backend/protect.h"
 #include "backend/reserve_limit.h"
 #include "backend/resident.h"
 #include "base/attributes.h"
@@ -159,11 +160,7 @@ static bool mmap_protect(struct bm_backend *backend, void *address, size_t bytes
                          bool is_accessible)
 {
     (void)backend;
-    int saved_errno = errno;
-    bool is_done =
-        mprotect(address, bytes, is_accessible ? PROT_READ | PROT_WRITE : PROT_NONE) == 0;
-    errno = saved_errno;
-    return is_done;
+    return bm_protect_pages(address, bytes, is_accessible);
 }
 
 static void mmap_advise_huge(struct bm_backend *backend, void *address, size_t bytes,

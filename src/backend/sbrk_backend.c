@@ -25,6 +25,7 @@
 #include "backend/backend.h"
 
 #include "backend/huge_pages.h"
+#include "backend/protect.h"
 #include "backend/reserve_limit.h"
 #include "backend/resident.h"
 #include "base/attributes.h"
@@ -201,10 +202,7 @@ static bool sbrk_protect(struct bm_backend *backend, void *address, size_t bytes
                          bool is_accessible)
 {
     (void)backend;
-    int saved_errno = errno;
-    bool is_done = mprotect(address, bytes, is_accessible ? PROT_READ | PROT_WRITE : PROT_NONE) == 0;
-    errno = saved_errno;
-    return is_done;
+    return bm_protect_pages(address, bytes, is_accessible);
 }
 
 static void sbrk_advise_huge(struct bm_backend *backend, void *address, size_t bytes,
@@ -226,7 +224,7 @@ struct bm_backend *bm_backend_default(void)
             .resident = sbrk_resident,
             .remap = NULL,
             .protect = sbrk_protect,
-.advise_huge = sbrk_advise_huge,
+            .advise_huge = sbrk_advise_huge,
         },
     };
     if (bm_unlikely(segment.base.page_bytes == 0)) {

@@ -2,17 +2,12 @@
 
 #include "base/random.h"
 
-static struct bm_detained *place_of(struct bm_quarantine *quarantine, unsigned number)
-{
-    return &quarantine->ring[(quarantine->first + number) % BM_DETAINED];
-}
-
 void bm_quarantine_add(struct bm_quarantine *quarantine, struct bm_detained detained)
 {
     unsigned recent = quarantine->count < BM_RECENT ? quarantine->count : BM_RECENT - 1;
     unsigned back = bm_random_byte() % (recent + 1);
-    struct bm_detained *last = place_of(quarantine, quarantine->count);
-    struct bm_detained *other = place_of(quarantine, quarantine->count - back);
+    struct bm_detained *last = bm_quarantine_at(quarantine, quarantine->count);
+    struct bm_detained *other = bm_quarantine_at(quarantine, quarantine->count - back);
     *last = *other;
     *other = detained;
     quarantine->count++;
@@ -29,7 +24,7 @@ bool bm_quarantine_take(struct bm_quarantine *quarantine, struct bm_detained *de
 {
     if (quarantine->count == 0)
         return false;
-    *detained = *place_of(quarantine, 0);
+    *detained = *bm_quarantine_at(quarantine, 0);
     quarantine->first = (quarantine->first + 1) % BM_DETAINED;
     quarantine->count--;
     quarantine->bytes -= detained->bytes;

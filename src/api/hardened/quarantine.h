@@ -45,8 +45,8 @@ void bm_quarantine_add(struct bm_quarantine *quarantine, struct bm_detained deta
 bool bm_quarantine_is_full(const struct bm_quarantine *quarantine, size_t bytes);
 
 /* The block that came as so many-th of those that are in, from 0 on. */
-static inline const struct bm_detained *bm_quarantine_at(const struct bm_quarantine *quarantine,
-                                                         unsigned number)
+static inline struct bm_detained *bm_quarantine_at(struct bm_quarantine *quarantine,
+                                                   unsigned number)
 {
     return &quarantine->ring[(quarantine->first + number) % BM_DETAINED];
 }

@@ -375,7 +375,7 @@ void bm_sealed_free(void *block, size_t bytes)
 
 void bm_sealed_check_detained(void)
 {
-    const struct bm_quarantine *quarantine = bm_thread.quarantine;
+    struct bm_quarantine *quarantine = bm_thread.quarantine;
     for (unsigned number = 0; quarantine != NULL && number < quarantine->count; number++) {
         const struct bm_detained *detained = bm_quarantine_at(quarantine, number);
         if (detained->kind == BM_DETAINED_SLOT)
