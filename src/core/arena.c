@@ -1,6 +1,7 @@
 #include "core/arena.h"
 
 #include "base/message.h"
+#include "core/borrowing.h"
 #include "core/page_block.h"
 #include "core/purge.h"
 #include "core/remote_free.h"
@@ -8,9 +9,6 @@
 #include <string.h>
 
 enum {
-    /* A class borrows until its lender has so many slots; of small ones, until it has a slab. */
-    LENT_SLOTS = 2048,
-    SMALL_SLOT_BYTES = 256,
     /* An arena of so many trees is going to fill the next one, or all but a small share of it. */
     DENSE_FROM_TREES = 8,
 };
@@ -140,14 +138,9 @@ static struct bm_tree *find_or_add_tree(struct bm_arena *arena, unsigned order)
 }
 
 /* Also without the gate, by the owner: then a sweep may just be changing it. */
-static uint32_t slabs_of(struct bm_arena *arena, unsigned size_class)
-{
-    return atomic_load_explicit(&arena->slabs_of_class[size_class], memory_order_relaxed);
-}
-
 static void count_slab(struct bm_arena *arena, unsigned size_class, int change)
 {
-    uint32_t count = slabs_of(arena, size_class) + (uint32_t)change;
+    uint32_t count = bm_slabs_of_class(arena, size_class) + (uint32_t)change;
     atomic_store_explicit(&arena->slabs_of_class[size_class], count, memory_order_relaxed);
 }
 
@@ -361,52 +354,17 @@ static bool replace_slab(struct bm_arena *arena, struct bm_cursor *cursor, unsig
     return aim_cursor(cursor, slab);
 }
 
-/* ---- borrowing ---- */
-
-/* What serves the largest size of a class, and all its sizes. */
-static uint16_t *cursor_offset(struct bm_arena *arena, unsigned size_class)
-{
-    return &arena->cursor_offsets[bm_size_classes[size_class].slot_bytes / BM_QUANTUM];
-}
-
-static bool borrows(struct bm_arena *arena, unsigned size_class)
-{
-    return *cursor_offset(arena, size_class) != size_class * BM_CURSOR_BYTES;
-}
-
-static void borrow_all(struct bm_arena *arena)
-{
-    memcpy(arena->cursor_offsets, bm_lender_cursor_offsets, sizeof arena->cursor_offsets);
-    arena->cursor_offsets[0] = offsetof(struct bm_arena, of_no_size);
-}
-
-void bm_arena_stop_borrowing(struct bm_arena *arena, unsigned size_class)
-{
-    uint16_t *first = arena->cursor_offsets + 1;
-    uint16_t *last = cursor_offset(arena, size_class);
-    if (size_class != 0)
-        first = cursor_offset(arena, size_class - 1) + 1;
-    for (uint16_t *offset = first; offset <= last; offset++)
-        *offset = (uint16_t)(size_class * BM_CURSOR_BYTES);
-}
-
-/* Whether a lender has so many slots that its borrowers had better have their own. */
-static bool has_lent_enough(struct bm_arena *arena, unsigned lender)
-{
-    const struct bm_size_class *lent = &bm_size_classes[lender];
-    size_t slots = (size_t)slabs_of(arena, lender) * lent->slots;
-    return slots >= (lent->slot_bytes <= SMALL_SLOT_BYTES ? 1 : LENT_SLOTS);
-}
+/* ---- slow paths of the owner ---- */
 
 void *bm_arena_refill(struct bm_arena *arena, unsigned size_class)
 {
     void *block;
-    if (borrows(arena, size_class)) {
+    if (bm_borrows(arena, size_class)) {
         unsigned lender = bm_lender_of_class(size_class);
         if (bm_arena_take(&arena->cursors[lender], &block))
             return block;
         /* It may have slabs of its own, of an owner before. */
-        if (slabs_of(arena, size_class) != 0 || has_lent_enough(arena, lender))
+        if (bm_slabs_of_class(arena, size_class) != 0 || bm_has_lent_enough(arena, lender))
             bm_arena_stop_borrowing(arena, size_class);
         else
             size_class = lender;
@@ -470,7 +428,7 @@ struct bm_arena *bm_arena_create(struct bm_chunk_source *source)
     for (unsigned size_class = 0; size_class < BM_SIZE_CLASSES; size_class++)
         clear_cursor(&arena->cursors[size_class]);
     clear_cursor(&arena->of_no_size);
-    borrow_all(arena);
+    bm_borrow_all(arena);
     empty_own_chunk(arena, &arena->own_chunks[0]);
     atomic_store_explicit(&arena->sweep_after, BM_SWEEP_AFTER, memory_order_relaxed);
     arena->source = source;
@@ -490,7 +448,7 @@ void bm_arena_retire(struct bm_arena *arena)
     bm_remote_merge(arena);
     for (unsigned size_class = 0; size_class < BM_SIZE_CLASSES; size_class++)
         retire_cursor(arena, &arena->cursors[size_class]);
-    borrow_all(arena);
+    bm_borrow_all(arena);
     bm_page_block_drop_all(arena);
     bm_remote_recycle_listed(arena);
     forget_own_chunks(arena);

@@ -227,6 +227,12 @@ BM_INLINE _Atomic(struct bm_tree *) *bm_arena_own_chunk(struct bm_arena *arena,
     return &arena->own_chunks[((uintptr_t)tree >> BM_CHUNK_SHIFT) % BM_OWN_CHUNKS];
 }
 
+/* Live slabs of a class. */
+static inline uint32_t bm_slabs_of_class(struct bm_arena *arena, unsigned size_class)
+{
+    return atomic_load_explicit(&arena->slabs_of_class[size_class], memory_order_relaxed);
+}
+
 /* The cursor that serves a size in [0, BM_SMALL_MAX]; the one of size 0 never has a slot. */
 BM_INLINE struct bm_cursor *bm_arena_cursor(struct bm_arena *arena, size_t size)
 {
