@@ -365,7 +365,7 @@ void *bm_arena_refill(struct bm_arena *arena, unsigned size_class)
             return block;
         /* It may have slabs of its own, of an owner before. */
         if (bm_slabs_of_class(arena, size_class) != 0 || bm_has_lent_enough(arena, lender))
-            bm_arena_stop_borrowing(arena, size_class);
+            bm_stop_borrowing(arena, size_class);
         else
             size_class = lender;
     }

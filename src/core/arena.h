@@ -180,9 +180,6 @@ void *bm_arena_refill(struct bm_arena *arena, unsigned size_class);
 void bm_arena_free_slow(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab *slab,
                         size_t slot);
 
-/* Gives a class slabs of its own from now on. Owner. */
-void bm_arena_stop_borrowing(struct bm_arena *arena, unsigned size_class);
-
 /* Decides by its bits what becomes of a slab: listed, unlisted, recycled. Gate. */
 void bm_arena_settle(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab *slab);
 

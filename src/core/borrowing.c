@@ -14,7 +14,7 @@ void bm_borrow_all(struct bm_arena *arena)
     arena->cursor_offsets[0] = offsetof(struct bm_arena, of_no_size);
 }
 
-void bm_arena_stop_borrowing(struct bm_arena *arena, unsigned size_class)
+void bm_stop_borrowing(struct bm_arena *arena, unsigned size_class)
 {
     uint16_t *first = arena->cursor_offsets + 1;
     uint16_t *last = bm_borrowing_offset(arena, size_class);

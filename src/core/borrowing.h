@@ -23,6 +23,9 @@ static inline bool bm_borrows(struct bm_arena *arena, unsigned size_class)
 /* Every class but the lenders borrows from now on; size 0 has a cursor that is empty. Owner. */
 void bm_borrow_all(struct bm_arena *arena);
 
+/* Gives a class slabs of its own from now on. Owner. */
+void bm_stop_borrowing(struct bm_arena *arena, unsigned size_class);
+
 /* Whether a lender has so many slots that its borrowers had better have their own. Owner. */
 bool bm_has_lent_enough(struct bm_arena *arena, unsigned lender);
 

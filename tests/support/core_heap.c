@@ -1,5 +1,6 @@
 #include "core_heap.h"
 
+#include "core/borrowing.h"
 #include "core/page_block.h"
 #include "core/purge.h"
 #include "core/remote_free.h"
@@ -162,7 +163,7 @@ void core_heap_trim(struct core_heap *heap, struct bm_arena *arena)
 void core_heap_stop_borrowing(struct bm_arena *arena)
 {
     for (unsigned size_class = 0; size_class < BM_SIZE_CLASSES; size_class++)
-        bm_arena_stop_borrowing(arena, size_class);
+        bm_stop_borrowing(arena, size_class);
 }
 
 /* ---- blocks ---- */

@@ -2,6 +2,7 @@
 #include "core/arena.h"
 #include "core/purge.h"
 
+#include "core/borrowing.h"
 #include "core_heap.h"
 #include "expect.h"
 #include "random.h"
@@ -215,7 +216,7 @@ TEST_WITHIN(arena, lends_slots_until_many_are_in_use)
 TEST_WITHIN(arena, lends_nothing_to_a_class_that_has_slabs)
 {
     void *blocks[64];
-    bm_arena_stop_borrowing(arena, bm_class_of_size(1088));
+    bm_stop_borrowing(arena, bm_class_of_size(1088));
     for (unsigned index = 0; index < 64; index++)
         blocks[index] = allocate(1088);
     for (unsigned index = 0; index < 32; index++)
