@@ -95,19 +95,44 @@ struct bm_tree *bm_tree_init(void *chunk, bool is_zero, struct bm_arena *owner,
 
 int bm_tree_room(const struct bm_tree *tree)
 {
-    if (tree->vacant == NULL && tree->slabs_made == BM_TREE_SLABS)
+    if (tree->vacant_lists == 0 && tree->slabs_made == BM_TREE_SLABS)
         return -1;
     return bm_buddy_tree_largest_order(&tree->pages);
 }
 
-static struct bm_slab *take_descriptor(struct bm_tree *tree)
+/* ---- descriptors ---- */
+
+static unsigned vacant_list(unsigned leaves)
 {
-    struct bm_slab *slab = tree->vacant;
-    if (slab != NULL) {
-        tree->vacant = slab->next;
-        return slab;
-    }
-    slab = &tree->slabs[tree->slabs_made++];
+    return leaves < BM_TREE_VACANT_LISTS ? leaves : 0;
+}
+
+static void push_vacant(struct bm_tree *tree, struct bm_slab *slab)
+{
+    unsigned list = vacant_list(slab->leaves);
+    slab->next = tree->vacant[list];
+    tree->vacant[list] = slab;
+    tree->vacant_lists |= UINT64_C(1) << list;
+}
+
+static struct bm_slab *pop_vacant(struct bm_tree *tree, unsigned list)
+{
+    struct bm_slab *slab = tree->vacant[list];
+    tree->vacant[list] = slab->next;
+    if (slab->next == NULL)
+        tree->vacant_lists &= ~(UINT64_C(1) << list);
+    return slab;
+}
+
+/* One of a slab of as many leaves, if there is any. */
+static struct bm_slab *take_descriptor(struct bm_tree *tree, unsigned leaves)
+{
+    unsigned list = vacant_list(leaves);
+    if (tree->vacant[list] == NULL && tree->vacant_lists != 0)
+        list = bm_lowest_bit(tree->vacant_lists);
+    if (tree->vacant[list] != NULL)
+        return pop_vacant(tree, list);
+    struct bm_slab *slab = &tree->slabs[tree->slabs_made++];
     /* A remote line of a chunk used before may hold anything. Looking is free where it is
      * zero: reading an untouched page does not make it resident. */
     struct bm_remote_line *line = bm_tree_remote_line(tree, slab);
@@ -127,18 +152,35 @@ static void assign_leaves(struct bm_tree *tree, unsigned first, unsigned leaves,
         tree->slab_of_leaf[leaf] = (uint16_t)(number * BM_SLAB_SCALE);
 }
 
+/* Takes the leaves that a descriptor's slab had before, if there were as many and they are free:
+ * they are dirty, so no others become so (docs/decisions/0020). Whatever a descriptor says is no
+ * more than a hint: one that was never used says what the chunk held before, and a page block that
+ * grew lay where a new one of its size must not. */
+static bool take_old_place(struct bm_tree *tree, const struct bm_slab *slab, unsigned leaves,
+                           unsigned order, unsigned *first)
+{
+    *first = bm_slab_first_leaf(slab);
+    return !BM_HARDENED && slab->leaves == leaves && *first % (1U << order) == 0 &&
+           bm_buddy_tree_claim(&tree->pages, *first, leaves);
+}
+
+static void take_new_place(struct bm_tree *tree, unsigned leaves, unsigned order, unsigned *first)
+{
+    bool is_found = BM_HARDENED
+                        ? bm_buddy_tree_allocate_at_random(&tree->pages, order, leaves, first)
+                        : bm_buddy_tree_allocate(&tree->pages, order, leaves, first);
+    bm_assert(is_found);
+}
+
 /* A descriptor and its leaves; the caller fills in class, slots and state. */
 static struct bm_slab *make(struct bm_tree *tree, unsigned leaves, unsigned order, unsigned *first,
                             bool *is_zero)
 {
     if (bm_tree_room(tree) < (int)order)
         return NULL;
-    bool is_found = BM_HARDENED
-                        ? bm_buddy_tree_allocate_at_random(&tree->pages, order, leaves, first)
-                        : bm_buddy_tree_allocate(&tree->pages, order, leaves, first);
-    if (!is_found)   /* GCOVR_EXCL_BR_LINE */
-        return NULL; /* GCOVR_EXCL_LINE: there is room */
-    struct bm_slab *slab = take_descriptor(tree);
+    struct bm_slab *slab = take_descriptor(tree, leaves);
+    if (!take_old_place(tree, slab, leaves, order, first))
+        take_new_place(tree, leaves, order, first);
     *is_zero = take_leaves(tree, *first, leaves);
     assign_leaves(tree, *first, leaves, bm_tree_slab_number(tree, slab));
     slab->leaves = (uint16_t)leaves;
@@ -194,8 +236,7 @@ void bm_tree_recycle_slab(struct bm_tree *tree, struct bm_slab *slab)
     assign_leaves(tree, first, slab->leaves, 0);
     release_leaves(tree, first, slab->leaves);
     slab->state = BM_SLAB_VACANT;
-    slab->next = tree->vacant;
-    tree->vacant = slab;
+    push_vacant(tree, slab);
     tree->slabs_live--;
 }
 

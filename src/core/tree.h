@@ -30,7 +30,8 @@
 
 enum {
     BM_TREE_LEAVES = 1 << (BM_CHUNK_SHIFT - BM_LEAF_SHIFT),
-    BM_TREE_SLABS = 512, /* descriptors, number 0 included */
+    BM_TREE_SLABS = 512,       /* descriptors, number 0 included */
+    BM_TREE_VACANT_LISTS = 33, /* by leaves: the largest slab of small slots has 32 */
     /* Left out behind the header and at the chunk's end, for guards of the hardened library. */
     BM_TREE_GUARD_LEAVES = BM_HARDENED ? 1 : 0,
     BM_SLAB_SCALE = sizeof(struct bm_slab) / sizeof(uint64_t),
@@ -53,7 +54,10 @@ struct bm_tree {
     struct bm_arena *owner; /* constant while the tree lives */
     struct bm_tree *next;   /* in the arena's bucket */
     struct bm_tree *previous;
-    struct bm_slab *vacant; /* descriptors to use again */
+    /* Descriptors to use again: at [n] those of slabs of n leaves, at [0] all others. They remember
+     * where their slab lay. */
+    struct bm_slab *vacant[BM_TREE_VACANT_LISTS];
+    uint64_t vacant_lists; /* bit n: vacant[n] is not empty */
     struct bm_buddy_tree pages;
     uint64_t dirty[BM_TREE_LEAVES / 64];
     /* Slab number times BM_SLAB_SCALE, so that free reaches a descriptor without a shift; the

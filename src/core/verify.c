@@ -52,6 +52,21 @@ static void verify_slab(struct bm_tree *tree, struct bm_slab *slab, unsigned *di
     }
 }
 
+/* How many descriptors are vacant. */
+static unsigned verify_vacant(struct bm_tree *tree)
+{
+    unsigned vacant = 0;
+    for (unsigned list = 0; list < BM_TREE_VACANT_LISTS; list++) {
+        REQUIRE((tree->vacant[list] != NULL) == (tree->vacant_lists >> list & 1));
+        for (struct bm_slab *slab = tree->vacant[list]; slab != NULL; slab = slab->next) {
+            REQUIRE(slab->state == BM_SLAB_VACANT);
+            REQUIRE(list == (slab->leaves < BM_TREE_VACANT_LISTS ? slab->leaves : 0));
+            vacant++;
+        }
+    }
+    return vacant;
+}
+
 void bm_tree_verify(struct bm_tree *tree)
 {
     unsigned live = 0;
@@ -76,6 +91,7 @@ void bm_tree_verify(struct bm_tree *tree)
     for (unsigned word = 0; word < BM_TREE_LEAVES / 64; word++)
         dirty += bm_count_bits(tree->dirty[word]);
     REQUIRE(live == tree->slabs_live);
+    REQUIRE(1 + live + verify_vacant(tree) == tree->slabs_made);
     REQUIRE(assigned + left_out == leaves);                      /* tree.h, 1 */
     REQUIRE(leaves + tree->pages.free_leaves == BM_TREE_LEAVES); /* tree.h, 2 */
     REQUIRE(tree->held_leaves == dirty);                         /* tree.h, 4 */

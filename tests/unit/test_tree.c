@@ -142,6 +142,52 @@ Test(tree, aligns_page_blocks_to_their_order)
     bm_tree_verify(tree);
 }
 
+/* Nine leaves take the first of sixteen; the lowest sixteen are not where the old ones lay. */
+Test(tree, gives_a_slab_the_place_of_an_old_one)
+{
+    if (BM_HARDENED)
+        return;
+    struct bm_tree *tree = bm_tree_init(chunk, true, NULL, 0);
+    struct bm_slab *lowest;
+    struct bm_slab *old;
+    bool is_zero;
+    lowest = bm_tree_make_page_block(tree, 16, 4, &is_zero);
+    old = bm_tree_make_page_block(tree, 9, 4, &is_zero);
+    (void)bm_tree_make_page_block(tree, 16, 4, &is_zero);
+    unsigned first = bm_slab_first_leaf(old);
+    recycle(tree, old);
+    recycle(tree, lowest);
+    struct bm_slab *slab = bm_tree_make_page_block(tree, 9, 4, &is_zero);
+    expect(bm_slab_first_leaf(slab) == first && !is_zero);
+    bm_tree_verify(tree);
+    /* In use: any other. */
+    recycle(tree, slab);
+    for (unsigned count = 0; count < 3; count++)
+        (void)bm_tree_make_page_block(tree, 10, 4, &is_zero);
+    slab = bm_tree_make_page_block(tree, 9, 4, &is_zero);
+    expect(slab != NULL && bm_slab_first_leaf(slab) != first);
+    bm_tree_verify(tree);
+}
+
+/* A page block that grew lies where a new one of its size must not. */
+Test(tree, gives_no_place_that_is_not_aligned)
+{
+    struct bm_tree *tree = bm_tree_init(chunk, true, NULL, 0);
+    bool is_zero;
+    struct bm_slab *before = bm_tree_make_page_block(tree, 8, 5, &is_zero);
+    struct bm_slab *slab;
+    do
+        slab = bm_tree_make_page_block(tree, 8, 3, &is_zero);
+    while (bm_slab_first_leaf(slab) != bm_slab_first_leaf(before) + 8);
+    expect(bm_tree_resize_page_block(tree, slab, 24));
+    recycle(tree, slab);
+    slab = bm_tree_make_page_block(tree, 24, 5, &is_zero);
+    expect(bm_slab_first_leaf(slab) % 32 == 0);
+    recycle(tree, slab);
+    recycle(tree, before);
+    bm_tree_verify(tree);
+}
+
 Test(tree, runs_out_of_descriptors)
 {
     struct bm_tree *tree = bm_tree_init(chunk, true, NULL, 0);

@@ -345,6 +345,29 @@ static void give_no_slab_a_slot(void)
     tree->slabs[0].reciprocal = 1;
 }
 
+static void forget_a_vacant_list(void)
+{
+    tree->vacant[3] = &tree->slabs[tree->slabs_made];
+}
+
+static void list_a_live_slab_as_vacant(void)
+{
+    tree->vacant[listed->leaves] = listed;
+    tree->vacant_lists |= UINT64_C(1) << listed->leaves;
+}
+
+static void list_a_vacant_slab_by_other_leaves(void)
+{
+    tree->vacant[3] = &tree->slabs[tree->slabs_made];
+    tree->vacant[3]->leaves = 2;
+    tree->vacant_lists |= 1U << 3;
+}
+
+static void lose_a_vacant_slab(void)
+{
+    tree->slabs_made++;
+}
+
 Test(verify, finds_broken_trees)
 {
     static const struct corruption corruptions[] = {
@@ -371,6 +394,10 @@ Test(verify, finds_broken_trees)
         {"slab->size_class != BM_PAGE_CLASS", mark_a_leaf_of_a_page_block_clean, verify_tree},
         {"tree->slabs[0].reciprocal == 0", give_no_slab_a_slot, verify_tree},
         {"(own & remote) == 0", free_own_and_remote, verify_arena},
+        {"(tree->vacant_lists >> list & 1)", forget_a_vacant_list, verify_tree},
+        {"slab->state == BM_SLAB_VACANT", list_a_live_slab_as_vacant, verify_tree},
+        {"slab->leaves : 0)", list_a_vacant_slab_by_other_leaves, verify_tree},
+        {"verify_vacant(tree) == tree->slabs_made", lose_a_vacant_slab, verify_tree},
     };
     CHECK_ALL(corruptions);
 }
