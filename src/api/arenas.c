@@ -38,7 +38,7 @@ static void set_idle(struct bm_arena *arena, bool is_idle)
     atomic_store_explicit(&arena->sweep_after, is_idle ? 1 : BM_SWEEP_AFTER, memory_order_relaxed);
 }
 
-/* An idle arena without a live block goes back to the system, if nobody is looking at it. */
+/* An idle arena without a slab goes back to the system, if nobody is looking at it. */
 static void destroy_if_empty(struct bm_arena *arena)
 {
     if (!arena->is_idle || arena->pins != 0 || arena->slabs_live != 0)
@@ -70,7 +70,7 @@ void bm_arenas_let_go(struct bm_arena *arena)
     /* From here on nobody but those who free will look at what they complete. */
     atomic_store_explicit(&arena->sweep_after, 1, memory_order_relaxed);
     bm_mutex_lock(&arena->gate);
-    bm_arena_retire(arena);
+    bm_arena_retire(arena, true);
     bm_mutex_unlock(&arena->gate);
     bm_system_lock();
     set_idle(arena, true);
@@ -213,7 +213,7 @@ void bm_arenas_recover(const struct bm_arena *own, const struct bm_arena *shared
         if (arena == own || arena == shared)
             continue;
         arena->kept_huge = NULL;
-        bm_arena_retire(arena);
+        bm_arena_retire(arena, false);
         set_idle(arena, true);
         destroy_if_empty(arena);
     }

@@ -13,8 +13,8 @@
 struct bm_arena *bm_arenas_adopt_or_create(void);
 struct bm_arena *bm_arenas_create(void);
 
-/* The arena has no owner any more. It waits for the next one; without a live block it goes. Holds
- * no lock on entry. */
+/* The arena has no owner any more. It waits for the next one; without a live block it goes, a small
+ * one after a while. Holds no lock on entry. */
 void bm_arenas_let_go(struct bm_arena *arena);
 
 /* Calls visit for every arena, its gate held and nothing else. `only_if` (NULL: all) is asked

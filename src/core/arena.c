@@ -11,6 +11,7 @@
 enum {
     /* An arena of so many trees is going to fill the next one, or all but a small share of it. */
     DENSE_FROM_TREES = 8,
+    RESTING_LEAVES_MAX = 128, /* that an arena without a live block may hold for the next thread */
 };
 
 _Atomic uint64_t bm_no_slots;
@@ -442,7 +443,21 @@ struct bm_arena *bm_arena_create(struct bm_chunk_source *source)
     return arena;
 }
 
-void bm_arena_retire(struct bm_arena *arena)
+/* Whether it holds little, and no slot of it is live. */
+static bool is_small_and_unused(const struct bm_arena *arena)
+{
+    struct bm_tree *home = bm_tree_of(arena);
+    if (arena->trees != 1 || home->held_leaves > home->header_leaves + RESTING_LEAVES_MAX)
+        return false;
+    for (unsigned number = 1; number < home->slabs_made; number++) {
+        struct bm_slab *slab = &home->slabs[number];
+        if (slab->state != BM_SLAB_VACANT && bm_slab_count_free(slab) != bm_slab_slots(slab))
+            return false;
+    }
+    return true;
+}
+
+void bm_arena_retire(struct bm_arena *arena, bool may_rest)
 {
     /* First: a page block that merging frees may be kept. */
     bm_remote_merge(arena);
@@ -450,7 +465,10 @@ void bm_arena_retire(struct bm_arena *arena)
         retire_cursor(arena, &arena->cursors[size_class]);
     bm_borrow_all(arena);
     bm_page_block_drop_all(arena);
-    bm_remote_recycle_listed(arena);
+    arena->rest = BM_REST_NONE;
+    if (may_rest && bm_arena_may_keep(arena) && is_small_and_unused(arena))
+        arena->rest = BM_REST_NEW;
+    bm_remote_recycle_listed(arena, arena->rest == BM_REST_NONE);
     forget_own_chunks(arena);
     bm_arena_shed(arena);
 }

@@ -66,6 +66,13 @@ struct bm_kept {
     _Atomic uint32_t age; /* enum bm_kept_age; owner, and whoever has the gate */
 };
 
+/* How long an arena without a live block has waited for a thread, as far as anybody looked. */
+enum bm_rest {
+    BM_REST_NONE, /* it has an owner, live blocks, or no slab */
+    BM_REST_NEW,
+    BM_REST_SEEN, /* found so once */
+};
+
 /* A walk through all slabs, a few trees at a time (purge.h). */
 struct bm_round {
     struct bm_tree *next; /* NULL: at the end of a bucket */
@@ -96,6 +103,7 @@ struct bm_arena {
     struct bm_decay decay;                     /* of dirty_leaves; gate */
     size_t stuck_leaves;            /* that could not be purged when it was tried; gate */
     struct bm_round round;          /* through the slabs; gate */
+    enum bm_rest rest;              /* gate; an owner leaves it as it was */
     struct bm_chunk_source *source; /* constant after init */
     struct bm_mutex gate;
 
@@ -169,8 +177,9 @@ struct bm_arena *bm_arena_create(struct bm_chunk_source *source);
 
 /* Lets go of all that is current, merges what others freed, and gives back what is empty: the
  * owner's last act, and fork's child's for owners that are gone. The gate is held, or nobody
- * else is there. */
-void bm_arena_retire(struct bm_arena *arena);
+ * else is there. may_rest: a small arena without a live block keeps its slabs for the next thread,
+ * until bm_arena_decay has seen it wait for a whole interval (docs/decisions/0021). */
+void bm_arena_retire(struct bm_arena *arena, bool may_rest);
 
 /* Gives the last tree back, the arena with it. No slab is live, nobody else knows the arena. */
 void bm_arena_destroy(struct bm_arena *arena);

@@ -3,8 +3,9 @@
 #include <string.h>
 
 enum {
-    /* A class borrows until its lender has so many slots; of small ones, until it has a slab. */
+    /* A class borrows until its lender has so many slots; of small ones, until it has two slabs. */
     LENT_SLOTS = 2048,
+    LENT_SMALL_SLOTS = 2 * BM_MAX_SLOTS,
     SMALL_SLOT_BYTES = 256,
 };
 
@@ -28,5 +29,5 @@ bool bm_has_lent_enough(struct bm_arena *arena, unsigned lender)
 {
     const struct bm_size_class *lent = &bm_size_classes[lender];
     size_t slots = (size_t)bm_slabs_of_class(arena, lender) * lent->slots;
-    return slots >= (lent->slot_bytes <= SMALL_SLOT_BYTES ? 1 : LENT_SLOTS);
+    return slots >= (lent->slot_bytes <= SMALL_SLOT_BYTES ? LENT_SMALL_SLOTS : LENT_SLOTS);
 }

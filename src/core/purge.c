@@ -112,7 +112,7 @@ size_t bm_arena_trim(struct bm_arena *arena)
 {
     struct bm_purge purge = {.leaves = SIZE_MAX, .is_exact = true};
     bm_remote_sweep(arena);
-    bm_remote_recycle_listed(arena);
+    bm_remote_recycle_listed(arena, true);
     bm_arena_purge(arena, &purge, true);
     purge_slabs(arena, &purge);
     bm_arena_shed(arena); /* last: it purges too, and does not count */
@@ -141,6 +141,15 @@ size_t bm_arena_purgeable_bytes(struct bm_arena *arena)
     return leaves * BM_LEAF_BYTES;
 }
 
+/* Nobody waits for this: what is listed at rest is looked at in rounds anyway. If the arena was
+ * adopted in the meantime, its owner loses some empty slabs, as by a trim. */
+static void end_rest(struct bm_arena *arena)
+{
+    if (arena->rest == BM_REST_SEEN)
+        bm_remote_recycle_listed(arena, true);
+    arena->rest = arena->rest == BM_REST_NEW ? BM_REST_SEEN : BM_REST_NONE;
+}
+
 /* Once in an interval. A sweep goes through all that is pending: not unless it finds something. */
 static void look_around(struct bm_arena *arena, uint64_t now_ms, size_t *purged_leaves)
 {
@@ -148,6 +157,7 @@ static void look_around(struct bm_arena *arena, uint64_t now_ms, size_t *purged_
         bm_remote_sweep(arena);
         bm_arena_shed(arena);
     }
+    end_rest(arena);
     if (arena->source->purge_delay_ms == BM_PURGE_NEVER)
         return;
     *purged_leaves += bm_page_block_purge(arena, BM_KEPT_IDLE) / BM_LEAF_BYTES;

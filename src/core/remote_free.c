@@ -227,9 +227,11 @@ void bm_remote_recover(struct bm_arena *arena)
                 recover_slab(arena, &tree->slabs[number], &tree->remotes[number]);
 }
 
-void bm_remote_recycle_listed(struct bm_arena *arena)
+void bm_remote_recycle_listed(struct bm_arena *arena, bool lenders_too)
 {
     for (unsigned size_class = 0; size_class < BM_SIZE_CLASSES; size_class++) {
+        if (!lenders_too && bm_lender_of_class(size_class) == size_class)
+            continue;
         struct bm_slab *next;
         for (struct bm_slab *slab = arena->listed[size_class]; slab != NULL; slab = next) {
             next = slab->next;

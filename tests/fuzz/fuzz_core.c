@@ -178,7 +178,7 @@ static void visit(void)
     if (what == 0)
         bm_remote_sweep(arena);
     else if (what == 1)
-        bm_remote_recycle_listed(arena);
+        bm_remote_recycle_listed(arena, true);
     else if (what == 2)
         (void)bm_arena_trim(arena);
     else if (what == 3)

@@ -138,7 +138,7 @@ bool core_heap_retire(struct core_heap *heap, struct bm_arena *arena)
 {
     drop_kept(heap, arena);
     bm_mutex_lock(&arena->gate);
-    bm_arena_retire(arena);
+    bm_arena_retire(arena, false);
     bm_arena_verify(arena);
     bm_mutex_unlock(&arena->gate);
     if (arena->slabs_live != 0)

@@ -174,21 +174,22 @@ TEST_WITHIN(arena, fills_slabs_before_it_makes_more)
     verify();
 }
 
-/* Four neighbouring classes of small slots share the first word of slots. */
-TEST_WITHIN(arena, lends_small_slots_until_there_is_a_slab)
+/* Four neighbouring classes of small slots share a slab, and the first word of a second. */
+TEST_WITHIN(arena, lends_small_slots_until_there_are_two_slabs)
 {
-    void *blocks[68];
-    for (unsigned index = 0; index < 64; index++) {
-        blocks[index] = allocate(1 + index);
+    enum { lent = BM_MAX_SLOTS + 64 };
+    static void *blocks[lent + 4];
+    for (unsigned index = 0; index < lent; index++) {
+        blocks[index] = allocate(1 + index % 64);
         expect(core_heap_bytes(&heap, blocks[index]) == 64);
     }
-    expect(arena->slabs_live == 1);
-    for (unsigned index = 64; index < 68; index++) {
-        blocks[index] = allocate(16 * (index - 63));
-        expect(core_heap_bytes(&heap, blocks[index]) == 16 * (index - 63));
+    expect(arena->slabs_live == 2);
+    for (unsigned index = 0; index < 4; index++) {
+        blocks[lent + index] = allocate(16 * (index + 1));
+        expect(core_heap_bytes(&heap, blocks[lent + index]) == 16 * (index + 1));
     }
-    expect(arena->slabs_live == 4);
-    for (unsigned index = 0; index < 68; index++)
+    expect(arena->slabs_live == 5);
+    for (unsigned index = 0; index < lent + 4; index++)
         release(blocks[index]);
     verify();
 }
@@ -229,6 +230,63 @@ TEST_WITHIN(arena, lends_nothing_to_a_class_that_has_slabs)
     for (unsigned index = 32; index < 64; index++)
         release(blocks[index]);
     verify();
+}
+
+/* A small arena without a live block keeps the slabs of its lenders for the next owner, for as long
+ * as an interval; one with more, or where nothing may lie dirty, keeps none. */
+TEST_WITHIN(arena, rests_between_two_owners)
+{
+    size_t purged = 0;
+    void *blocks[2 * BM_MAX_SLOTS];
+    if (BM_HARDENED)
+        return;
+    for (unsigned index = 0; index < 2 * BM_MAX_SLOTS; index++)
+        blocks[index] = allocate(16 + index % 32);
+    for (unsigned index = 0; index < 2 * BM_MAX_SLOTS; index++)
+        release(blocks[index]);
+    bm_mutex_lock(&arena->gate);
+    bm_arena_retire(arena, true);
+    expect(arena->rest == BM_REST_NEW && arena->slabs_live == 1);
+    bm_arena_verify(arena);
+    bm_mutex_unlock(&arena->gate);
+    release(allocate(16));
+    bm_mutex_lock(&arena->gate);
+    bm_arena_retire(arena, true);
+    expect(arena->slabs_live == 1);
+    expect(bm_arena_decay(arena, 1000, &purged) == 1000 + BM_PURGE_DELAY_MS / 2);
+    expect(arena->rest == BM_REST_SEEN && arena->slabs_live == 1);
+    (void)bm_arena_decay(arena, 1000 + BM_PURGE_DELAY_MS / 2 - 1, &purged);
+    expect(arena->slabs_live == 1);
+    (void)bm_arena_decay(arena, 1000 + BM_PURGE_DELAY_MS / 2, &purged);
+    expect(arena->rest == BM_REST_NONE && arena->slabs_live == 0);
+    bm_mutex_unlock(&arena->gate);
+}
+
+static void expect_no_rest(void)
+{
+    bm_mutex_lock(&arena->gate);
+    bm_arena_retire(arena, true);
+    expect(arena->rest == BM_REST_NONE);
+    bm_mutex_unlock(&arena->gate);
+}
+
+TEST_WITHIN(arena, does_not_rest_with_much_or_with_a_live_block)
+{
+    enum { bytes = 16 * 1024, count = 64 };
+    void *blocks[count];
+    void *live = allocate(100);
+    expect_no_rest();
+    release(live);
+    heap.source.purge_delay_ms = BM_PURGE_AT_ONCE;
+    release(allocate(100));
+    expect_no_rest();
+    heap.source.purge_delay_ms = BM_PURGE_DELAY_MS;
+    for (unsigned index = 0; index < count; index++)
+        blocks[index] = allocate(bytes);
+    for (unsigned index = 0; index < count; index++)
+        release(blocks[index]);
+    expect_no_rest();
+    expect(arena->slabs_live == 0);
 }
 
 /* The first trees lie where every arena's do; those of a large arena, where huge pages may be. */

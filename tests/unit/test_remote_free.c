@@ -307,7 +307,7 @@ TEST_WITHIN(remote_free, recycles_listed_slabs_that_are_empty)
         core_heap_free(&heap, arena, blocks[index]);
     expect(arena->slabs_live == 2);
     bm_mutex_lock(&arena->gate);
-    bm_remote_recycle_listed(arena);
+    bm_remote_recycle_listed(arena, true);
     bm_arena_verify(arena);
     bm_mutex_unlock(&arena->gate);
     expect(arena->slabs_live == 1);
@@ -359,7 +359,7 @@ TEST_WITHIN(remote_free, recovers_words_that_nobody_will_push)
     expect(count_pending() == 3 && core_heap_slab(blocks[0])->credit == 1);
     merge();
     bm_mutex_lock(&arena->gate);
-    bm_arena_retire(arena);
+    bm_arena_retire(arena, false);
     bm_arena_verify(arena);
     bm_mutex_unlock(&arena->gate);
     expect_at(arena->slabs_live == 0, "%zu slabs", arena->slabs_live);

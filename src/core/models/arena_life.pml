@@ -116,6 +116,7 @@ inline let_go() {
     state = (state == VACANT -> VACANT : UNLISTED);
     if
     :: state == UNLISTED && own[0] && own[1] -> state = VACANT
+    :: state == UNLISTED && own[0] && own[1]            /* it rests */
     :: else
     fi;
     unlock(gate);
