@@ -101,7 +101,7 @@ static bool set_limit(const char *text, size_t length)
     const char *unit = length == 0 ? NULL : memchr(units, text[length - 1], sizeof units - 1);
     unsigned shift = unit == NULL ? 0 : 10 * (unsigned)(unit - units + 1);
     int64_t number = parse_number(text, unit == NULL ? length : length - 1, INT64_MAX);
-    if (number <= 0 || (uint64_t)number > SIZE_MAX >> shift)
+    if (number <= 0 || (uint64_t)number > (uint64_t)SIZE_MAX >> shift)
         return false;
     bm_options.limit_bytes = (size_t)number << shift;
     return true;

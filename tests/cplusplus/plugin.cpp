@@ -42,12 +42,14 @@ extern "C" int plugin_fails_array()
     return outcome([] { return ::operator new[](too_large); });
 }
 
-/* Called from within the C++ runtime, which is then the caller. */
+/* Called from within the C++ runtime, which is then the caller. One string of the greatest length
+ * may fit where it is an int's; four never do. */
 extern "C" int plugin_fails_in_library()
 {
     return outcome([] {
-        std::string text;
-        text.reserve(text.max_size() - 1);
+        std::string texts[4];
+        for (std::string &text : texts)
+            text.reserve(text.max_size() - 1);
         return static_cast<void *>(nullptr);
     });
 }

@@ -67,8 +67,8 @@ static char *near_block(struct test_random *random)
 /* In the header of a chunk that is in use. */
 static char *in_header(struct test_random *random)
 {
-    uintptr_t block = (uintptr_t)blocks[random_below(random, block_count)];
-    return (char *)(block - 1 - (block - 1) % (4 * MIB) + random_below(random, 96 * 1024));
+    char *before = blocks[random_below(random, block_count)] - 1;
+    return before - (uintptr_t)before % (4 * MIB) + random_below(random, 96 * 1024);
 }
 
 static char *make_address(struct test_random *random)

@@ -4,7 +4,7 @@
  *
  * The system allows a process 65530 in all (vm.max_map_count), and where it allows few the heap
  * must not be what uses them up. A region is at least twice as large as the one reserved before it,
- * the first has 64 MiB; so the reserved bytes bound the number of regions.
+ * up to a bound, the first has 64 MiB; so the reserved bytes bound the number of regions.
  *
  * The same holds in a child of fork, but for one more a region: the system doesn't join what the
  * child commits with what it inherited.
@@ -21,16 +21,19 @@
 #include <string.h>
 #include <sys/wait.h>
 
+/* Where addresses have 32 bits, regions and blocks are smaller. */
 #define MIB          ((size_t)1 << 20)
 #define FIRST_REGION (64 * MIB)
+#define MOST_REGION  (sizeof(void *) < 8 ? 2 * FIRST_REGION : 64 * FIRST_REGION)
 #define DEDICATED    (124 * MIB) /* blocks as large may have a reservation of their own */
+#define LARGE_SPREAD (sizeof(void *) < 8 ? 40 * MIB : 400 * MIB) /* of the sizes of such blocks */
 
 enum {
     thread_count = 4,
     round_count = 20,
     slot_count = 300, /* a thread */
     round_steps = 1000,
-    largest_shift = 25,
+    largest_shift = sizeof(void *) < 8 ? 23 : 25,
     large_count = 3, /* blocks above DEDICATED at a time */
     /* A neighbour of the heap's that was one mapping with it, or is; of the C library's streams. */
     slack = 4,
@@ -84,10 +87,13 @@ static size_t reserved_bytes(void)
 static unsigned regions_at_most(void)
 {
     size_t bytes = reserved_bytes();
+    size_t region = FIRST_REGION;
     unsigned count = 0;
-    for (size_t region = FIRST_REGION; region <= bytes; region *= 2) {
+    while (region <= bytes) {
         count++;
         bytes -= region;
+        if (region < MOST_REGION)
+            region *= 2;
     }
     return count;
 }
@@ -156,7 +162,7 @@ static void *work(void *context)
 static void resize_large(struct test_random *random)
 {
     char **block = &large[random_below(random, large_count)];
-    size_t bytes = DEDICATED + random_below(random, 400 * MIB);
+    size_t bytes = DEDICATED + random_below(random, LARGE_SPREAD);
     if (random_once_in(random, 4)) {
         free(*block);
         *block = NULL;

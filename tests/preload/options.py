@@ -6,6 +6,7 @@ value that makes no sense is named on standard error, in one line, and ignored. 
 the program runs in the emulator that Meson names.
 """
 
+import functools
 import os
 import re
 import shlex
@@ -86,6 +87,12 @@ def check_ignored_by_privileged(program):
             sys.exit(f"a setuid program reads BUDDYMALLOC_CONF: {said!r}")
 
 
+def has_64_bits(program):
+    """By the class of its ELF file."""
+    with open(program, "rb") as file:
+        return file.read(5)[4] == 2
+
+
 def main():
     if len(sys.argv) != 3:
         sys.exit(__doc__)
@@ -112,8 +119,11 @@ def main():
         check_named(value.split(":")[0], program, library, BUDDYMALLOC_CONF=value)
     for value in ("guard_empty:on", "guard_empty:off", "huge_pages:on", "huge_pages:off", "huge_pages:on,huge_pages:off",
                   "background_purge:on", "background_purge:off", "purge_delay:0", "purge_delay:-1",
-                  "purge_delay:2500", "limit:100000000", "limit:64M", "limit:1T,purge_delay:10"):
+                  "purge_delay:2500", "limit:100000000", "limit:64M", "limit:1G,purge_delay:10"):
         check_silent(program, library, BUDDYMALLOC_CONF=value)
+    for value in ("limit:4G", "limit:1T", "limit:1024T"):
+        check = check_silent if has_64_bits(program) else functools.partial(check_named, value)
+        check(program, library, BUDDYMALLOC_CONF=value)
     check_summary_at_exit(program, library)
     check_empty_blocks(program, library)
     if form == "static":  # a copy finds no shared library, and a privileged one preloads none

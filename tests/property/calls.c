@@ -247,7 +247,7 @@ void call_impossible(struct calls *calls, unsigned which, size_t bytes, size_t i
         expect_error("aligned_alloc", hide(buddymalloc_aligned_alloc(64, bytes)), ENOMEM);
         break;
     case 6:
-        if (buddymalloc_posix_memalign(&result, 4, 64) != EINVAL ||
+        if (buddymalloc_posix_memalign(&result, sizeof(void *) / 2, 64) != EINVAL ||
             buddymalloc_posix_memalign(&result, 24, 64) != EINVAL)
             fail("posix_memalign took an odd alignment");
         expect_error("posix_memalign", result, MARK_ERRNO);

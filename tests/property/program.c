@@ -111,7 +111,7 @@ static void resize(struct program *program)
 static void ask_the_impossible(struct program *program)
 {
     struct test_random *random = &program->random;
-    size_t bytes = (size_t)PTRDIFF_MAX + 1 + (random_next(random) >> 1);
+    size_t bytes = (size_t)PTRDIFF_MAX + 1 + ((size_t)random_next(random) >> 1);
     size_t index = program->calls.model.count == 0 ? 0 : any_live(program);
     if (random_once_in(random, 3))
         bytes = (size_t)PTRDIFF_MAX - random_below(random, 8 * MIB);

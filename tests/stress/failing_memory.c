@@ -45,11 +45,17 @@ static bool is_refused(void)
     return true;
 }
 
+#ifdef SYS_mmap2 /* counts the offset, which is always 0, in pages; SYS_mmap may be an older one */
+#define MMAP_CALL SYS_mmap2
+#else
+#define MMAP_CALL SYS_mmap
+#endif
+
 void *mmap(void *address, size_t bytes, int protection, int flags, int file, off_t offset)
 {
     if (is_refused())
         return MAP_FAILED;
-    return (void *)syscall(SYS_mmap, address, bytes, protection, flags, file, offset);
+    return (void *)syscall(MMAP_CALL, address, bytes, protection, flags, file, offset);
 }
 
 int munmap(void *address, size_t bytes)
