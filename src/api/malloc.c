@@ -86,7 +86,7 @@ static BM_SLOW void *calloc_slow(size_t size)
         block = bm_user_allocate(bm_memcheck_bytes(size), &is_zero);
     if (bm_unlikely(block == NULL))
         return no_memory();
-    bm_memcheck_allocated(block, size, is_zero);
+    bm_memcheck_allocated(block, size, true); /* what is purged below, it doesn't see become zero */
     if (!is_zero)
         bm_system_zero(block, size);
     return block;
