@@ -72,7 +72,7 @@ def consume_subproject(project, source_root):
     build = project / "build"
     # As distributions build: all features are on, and none of them is a test of a subproject.
     said = run("meson", "setup", build, project, "-Dbuddymalloc:memory_backend=sbrk",
-               "--wrap-mode=nodownload", "--auto-features=enabled")
+               "--wrap-mode=forcefallback", "--auto-features=enabled")
     expect("memory comes from sbrk" in said, said)
     run("meson", "compile", "-C", build)
     run_programs(build, ["override", "override-static"])
@@ -94,7 +94,7 @@ def consume_by_plugin(directory, source_root):
         shutil.copy(tests / "preload" / name, project)
     add_subproject(project, source_root)
     build = project / "build"
-    run("meson", "setup", build, project, "--wrap-mode=nodownload")
+    run("meson", "setup", build, project, "--wrap-mode=forcefallback")
     run("meson", "compile", "-C", build, "plugin_host", "plugin-goes", "plugin-stays")
     run("meson", "test", "-C", build, "--no-rebuild", MALLOC_PERTURB_="0")
     libraries = [build / "libplugin-stays.so", *build.rglob("libbuddymalloc.so")]
