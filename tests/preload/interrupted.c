@@ -16,8 +16,8 @@
 
 enum { thread_count = 4, block_count = 32, default_times = 300 };
 
-/* What a thread is to be torn out by. The last one not with musl, where the thread's end then runs on
- * the stack as the cancellation found it, aligned or not (docs/porting.md). */
+/* What a thread is to be torn out by. The last one not with musl, where the thread's end then runs
+ * on the stack as the cancellation found it, aligned or not (docs/porting.md). */
 enum way { by_jump, by_exit, by_deferred_cancel, by_cancel };
 #ifdef __GLIBC__
 enum { ways = by_cancel + 1 };

@@ -112,13 +112,15 @@ def main():
         check_named("huge_pages", program, library, BUDDYMALLOC_CONF=value)
     for value in ("check:exit", "check:off", "check"):  # of the hardened library
         check_named("check", program, library, BUDDYMALLOC_CONF=value)
-    for value in ("guard_empty:1", "background_purge", "background_purge:maybe", "purge_delay:", "purge_delay:x",
-                  "purge_delay:-2", "purge_delay:1s", "purge_delay:99999999999", "limit:", "limit:0",
+    for value in ("guard_empty:1", "background_purge", "background_purge:maybe", "purge_delay:",
+                  "purge_delay:x", "purge_delay:-2", "purge_delay:1s", "purge_delay:99999999999",
+                  "limit:", "limit:0",
                   "limit:M", "limit:1X", "limit:-5", "limit:99999999999T",
                   "limit:99999999999999999999"):
         check_named(value.split(":")[0], program, library, BUDDYMALLOC_CONF=value)
-    for value in ("guard_empty:on", "guard_empty:off", "huge_pages:on", "huge_pages:off", "huge_pages:on,huge_pages:off",
-                  "background_purge:on", "background_purge:off", "purge_delay:0", "purge_delay:-1",
+    for value in ("guard_empty:on", "guard_empty:off", "huge_pages:on", "huge_pages:off",
+                  "huge_pages:on,huge_pages:off", "background_purge:on", "background_purge:off",
+                  "purge_delay:0", "purge_delay:-1",
                   "purge_delay:2500", "limit:100000000", "limit:64M", "limit:1G,purge_delay:10"):
         check_silent(program, library, BUDDYMALLOC_CONF=value)
     for value in ("limit:4G", "limit:1T", "limit:1024T"):
