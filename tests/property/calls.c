@@ -1,5 +1,6 @@
 #include "calls.h"
 
+#include "base/attributes.h"
 #include "buddymalloc/buddymalloc.h"
 
 #include <errno.h>
@@ -59,7 +60,8 @@ static void add(struct calls *calls, const char *call, void *result, size_t byte
     if ((uintptr_t)result % alignment != 0)
         fail("%s gave %p, which is not aligned to %zu", call, result, alignment);
     size_t usable = buddymalloc_malloc_usable_size(result);
-    if (usable < bytes || usable % 16 != 0)
+    bool is_right = BM_HARDENED ? usable == bytes : usable >= bytes && usable % 16 == 0;
+    if (!is_right)
         fail("%s: %zu bytes are usable of %zu", call, usable, bytes);
     model_add(&calls->model, (struct model_block){
                                  .address = result,

@@ -55,7 +55,7 @@ static uint64_t change(shadow_word *word, uint64_t mask, bool is_set)
 static void mark(const struct model_block *block, bool is_set)
 {
     uintptr_t grain = (uintptr_t)block->address >> GRAIN_SHIFT;
-    uintptr_t end = grain + (block->usable >> GRAIN_SHIFT);
+    uintptr_t end = grain + ((block->usable + (1 << GRAIN_SHIFT) - 1) >> GRAIN_SHIFT);
     while (grain < end) {
         unsigned shift = (unsigned)(grain % 64);
         uintptr_t count = 64 - shift < end - grain ? 64 - shift : end - grain;
