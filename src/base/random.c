@@ -18,45 +18,53 @@ enum {
     COUNTER = 12,
 };
 
-struct stream {
-    uint32_t state[BM_RANDOM_WORDS]; /* with a key when state[0] is not 0 */
-    uint32_t block[BM_RANDOM_WORDS];
-    unsigned left; /* bytes of the block that nobody has drawn, from its start */
-};
+/* Of the calling thread's stream: with a key when its first word is not 0. */
+static __thread uint32_t stream[BM_RANDOM_WORDS];
+__thread struct bm_random_drawn bm_random_drawn;
 
-static __thread struct stream stream;
+/* Four words of a block, one of each column. */
+typedef uint32_t row __attribute__((vector_size(16)));
 
-static uint32_t rotate(uint32_t value, unsigned bits)
+static void rotate(row *words, unsigned bits)
 {
-    return value << bits | value >> (32 - bits);
+    *words = *words << bits | *words >> (32 - bits);
 }
 
-static void quarter_round(uint32_t *a, uint32_t *b, uint32_t *c, uint32_t *d)
+/* The four columns at a time. */
+static void quarter_rounds(row x[4])
 {
-    *a += *b;
-    *d = rotate(*d ^ *a, 16);
-    *c += *d;
-    *b = rotate(*b ^ *c, 12);
-    *a += *b;
-    *d = rotate(*d ^ *a, 8);
-    *c += *d;
-    *b = rotate(*b ^ *c, 7);
+    static const unsigned rotations[] = {16, 12, 8, 7};
+    for (unsigned step = 0; step < 4; step += 2) {
+        x[0] += x[1];
+        x[3] ^= x[0];
+        rotate(&x[3], rotations[step]);
+        x[2] += x[3];
+        x[1] ^= x[2];
+        rotate(&x[1], rotations[step + 1]);
+    }
 }
 
 void bm_random_block(const uint32_t state[BM_RANDOM_WORDS], unsigned rounds,
                      uint32_t block[BM_RANDOM_WORDS])
 {
-    uint32_t x[BM_RANDOM_WORDS];
+    row before[4];
+    row x[4];
+    memcpy(before, state, sizeof before);
     memcpy(x, state, sizeof x);
     for (unsigned round = 0; round < rounds; round += 2) {
-        for (unsigned column = 0; column < 4; column++)
-            quarter_round(&x[column], &x[4 + column], &x[8 + column], &x[12 + column]);
-        for (unsigned column = 0; column < 4; column++)
-            quarter_round(&x[column], &x[4 + (column + 1) % 4], &x[8 + (column + 2) % 4],
-                          &x[12 + (column + 3) % 4]);
+        quarter_rounds(x);
+        /* Diagonals become columns, and columns again. */
+        x[1] = (row){x[1][1], x[1][2], x[1][3], x[1][0]};
+        x[2] = (row){x[2][2], x[2][3], x[2][0], x[2][1]};
+        x[3] = (row){x[3][3], x[3][0], x[3][1], x[3][2]};
+        quarter_rounds(x);
+        x[1] = (row){x[1][3], x[1][0], x[1][1], x[1][2]};
+        x[2] = (row){x[2][2], x[2][3], x[2][0], x[2][1]};
+        x[3] = (row){x[3][1], x[3][2], x[3][3], x[3][0]};
     }
-    for (unsigned word = 0; word < BM_RANDOM_WORDS; word++)
-        block[word] = x[word] + state[word];
+    for (unsigned index = 0; index < 4; index++)
+        x[index] += before[index];
+    memcpy(block, x, sizeof x);
 }
 
 /* What a process has when the system gives no random bytes (a filter of system calls, say): those
@@ -79,53 +87,27 @@ static void make_key(void)
 {
     static const char constants[] = "expand 32-byte k";
     int saved_errno = errno;
-    memcpy(stream.state, constants, KEY * sizeof *stream.state);
-    uint32_t *key = &stream.state[KEY];
+    memcpy(stream, constants, KEY * sizeof *stream);
+    uint32_t *key = &stream[KEY];
     size_t bytes = KEY_WORDS * sizeof *key;
     /* The C library's function is a cancellation point; malloc is none, and holds locks. */
     if (syscall(SYS_getrandom, key, bytes, GRND_NONBLOCK) != (long)bytes)
         mix_in_what_there_is(key);
-    stream.left = 0;
     errno = saved_errno;
 }
 
-static BM_SLOW void refill(void)
+BM_SLOW void bm_random_refill(void)
 {
-    if (stream.state[0] == 0)
+    if (stream[0] == 0)
         make_key();
-    bm_random_block(stream.state, BM_RANDOM_ROUNDS, stream.block);
-    if (++stream.state[COUNTER] == 0)
-        stream.state[COUNTER + 1]++;
-    stream.left = sizeof stream.block;
-}
-
-/* What was drawn is forgotten. */
-BM_INLINE void draw(void *result, unsigned bytes)
-{
-    if (bm_unlikely(stream.left < bytes))
-        refill();
-    stream.left -= bytes;
-    unsigned char *drawn = (unsigned char *)stream.block + stream.left;
-    memcpy(result, drawn, bytes);
-    memset(drawn, 0, bytes);
-}
-
-uint64_t bm_random(void)
-{
-    uint64_t result;
-    draw(&result, sizeof result);
-    return result;
-}
-
-uint8_t bm_random_byte(void)
-{
-    uint8_t result;
-    draw(&result, sizeof result);
-    return result;
+    bm_random_block(stream, BM_RANDOM_ROUNDS, bm_random_drawn.block);
+    if (++stream[COUNTER] == 0)
+        stream[COUNTER + 1]++;
+    bm_random_drawn.left = sizeof bm_random_drawn.block;
 }
 
 void bm_random_recover(void)
 {
-    stream.state[0] = 0;
-    stream.left = 0;
+    stream[0] = 0;
+    bm_random_drawn.left = 0;
 }

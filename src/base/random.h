@@ -7,7 +7,10 @@
 #ifndef BM_BASE_RANDOM_H
 #define BM_BASE_RANDOM_H
 
+#include "base/attributes.h"
+
 #include <stdint.h>
+#include <string.h>
 
 enum {
     BM_RANDOM_WORDS = 16, /* of a ChaCha block */
@@ -18,9 +21,43 @@ enum {
 void bm_random_block(const uint32_t state[BM_RANDOM_WORDS], unsigned rounds,
                      uint32_t block[BM_RANDOM_WORDS]);
 
+/* What the calling thread has drawn ahead. */
+struct bm_random_drawn {
+    uint32_t block[BM_RANDOM_WORDS];
+    unsigned left; /* bytes of the block that nobody has drawn, from its start */
+};
+
+extern __thread struct bm_random_drawn bm_random_drawn;
+
+/* Draws a new block. */
+void bm_random_refill(void);
+
+/* What was drawn is forgotten. */
+BM_INLINE void bm_random_draw(void *result, unsigned bytes)
+{
+    struct bm_random_drawn *drawn = &bm_random_drawn;
+    if (bm_unlikely(drawn->left < bytes))
+        bm_random_refill();
+    drawn->left -= bytes;
+    unsigned char *last = (unsigned char *)drawn->block + drawn->left;
+    memcpy(result, last, bytes);
+    memset(last, 0, bytes);
+}
+
 /* 64 or 8 random bits, of the calling thread's stream. */
-uint64_t bm_random(void);
-uint8_t bm_random_byte(void);
+BM_INLINE uint64_t bm_random(void)
+{
+    uint64_t result;
+    bm_random_draw(&result, sizeof result);
+    return result;
+}
+
+BM_INLINE uint8_t bm_random_byte(void)
+{
+    uint8_t result;
+    bm_random_draw(&result, sizeof result);
+    return result;
+}
 
 /* In fork's child: the streams part. */
 void bm_random_recover(void);
