@@ -34,6 +34,10 @@ enum {
     BM_SEAL_GUARDED = 2,
 };
 
+/* The bits of a seal that are no hash's. */
+#define BM_SEAL_SAID \
+    (UINT64_C(0xffff) << BM_SEAL_SLACK_SHIFT | (uint64_t)(BM_SEAL_LIVE | BM_SEAL_GUARDED))
+
 /* What a valid seal says. */
 struct bm_sealed {
     uint64_t seal;
@@ -51,28 +55,25 @@ BM_INLINE _Atomic uint64_t *bm_seal_at(void *start, size_t capacity)
     return (_Atomic uint64_t *)(void *)((char *)start + capacity - BM_SEAL_BYTES);
 }
 
-/* The seal of a block: a multiply and shift hash with a key before and a key within. */
-BM_INLINE uint64_t bm_seal_of(const void *start, size_t slack, bool is_guarded)
+/* The seal of a block that says so much: a sum of two products by random factors, of which the upper
+ * bits depend on all of both. It has to stand against who writes blindly: who can read a seal can
+ * write it again. */
+BM_INLINE uint64_t bm_seal_of(const void *start, uint64_t said)
 {
-    uint64_t said =
-        (uint64_t)slack << BM_SEAL_SLACK_SHIFT | BM_SEAL_LIVE | (is_guarded ? BM_SEAL_GUARDED : 0);
-    uint64_t hash = (bm_seal_keys[0] ^ (uintptr_t)start) + said;
-    hash = (hash ^ hash >> 32) * bm_seal_keys[1];
-    hash = (hash ^ hash >> 29) * UINT64_C(0x9e3779b97f4a7c15);
-    hash ^= hash >> 32;
-    uint64_t of_hash =
-        ((UINT64_C(1) << BM_SEAL_SLACK_SHIFT) - 1) & ~(uint64_t)(BM_SEAL_LIVE | BM_SEAL_GUARDED);
-    return (hash & of_hash) | said;
+    uint64_t hash = (uintptr_t)start * bm_seal_keys[0];
+    hash += (said << 16 | said >> BM_SEAL_SLACK_SHIFT) * bm_seal_keys[1];
+    return (hash >> 16 & ~BM_SEAL_SAID) | said;
 }
 
 /* Reads a block's seal: false when it is not valid; 0 is not. */
 BM_INLINE bool bm_seal_read(void *start, size_t capacity, struct bm_sealed *sealed)
 {
-    sealed->seal = atomic_load_explicit(bm_seal_at(start, capacity), memory_order_acquire);
-    size_t slack = sealed->seal >> BM_SEAL_SLACK_SHIFT;
-    sealed->is_guarded = (sealed->seal & BM_SEAL_GUARDED) != 0;
+    uint64_t seal = atomic_load_explicit(bm_seal_at(start, capacity), memory_order_acquire);
+    size_t slack = seal >> BM_SEAL_SLACK_SHIFT;
+    sealed->seal = seal;
+    sealed->is_guarded = (seal & BM_SEAL_GUARDED) != 0;
     sealed->bytes = capacity - BM_SEAL_BYTES - slack;
-    return sealed->seal == bm_seal_of(start, slack, sealed->is_guarded) &&
+    return seal == bm_seal_of(start, (seal & BM_SEAL_SAID) | BM_SEAL_LIVE) &&
            slack <= capacity - BM_SEAL_BYTES;
 }
 
@@ -98,7 +99,8 @@ BM_INLINE uint64_t bm_seal_last_bytes(size_t count)
 BM_INLINE void bm_seal_write(void *start, size_t capacity, size_t bytes, bool is_guarded)
 {
     size_t slack = capacity - BM_SEAL_BYTES - bytes;
-    uint64_t seal = bm_seal_of(start, slack, is_guarded);
+    uint64_t seal = bm_seal_of(start, (uint64_t)slack << BM_SEAL_SLACK_SHIFT | BM_SEAL_LIVE |
+                                          (is_guarded ? BM_SEAL_GUARDED : 0));
     uint64_t *word = (uint64_t *)(void *)bm_seal_at(start, capacity);
     /* Who sees what is written from here on sees that the seal was zero, and the slot taken. */
     atomic_thread_fence(memory_order_release);
@@ -133,6 +135,18 @@ BM_INLINE bool bm_seal_is_intact(void *start, size_t capacity, const struct bm_s
 }
 
 /* Whether `bytes` bytes, a multiple of 16 as `start` is, read as zero. */
-bool bm_is_zero(const void *start, size_t bytes);
+BM_INLINE bool bm_is_zero(const void *start, size_t bytes)
+{
+    typedef uint64_t pair __attribute__((vector_size(16), may_alias));
+    const pair *next = start;
+    const pair *end = next + bytes / sizeof *next;
+    const pair *end_of_fours = next + bytes / (4 * sizeof *next) * 4;
+    pair seen = {0};
+    for (; next < end_of_fours; next += 4)
+        seen |= (next[0] | next[1]) | (next[2] | next[3]);
+    for (; next < end; next++)
+        seen |= *next;
+    return (seen[0] | seen[1]) == 0;
+}
 
 #endif
