@@ -53,7 +53,7 @@ static BM_SLOW void *malloc_slow(size_t size)
     if (bm_unlikely(block == NULL))
         return no_memory();
     bm_memcheck_allocated(block, size, false);
-    if (bm_unlikely(bm_options.perturb != 0))
+    if (!BM_HARDENED && bm_unlikely(bm_options.perturb != 0))
         memset(block, (uint8_t)~bm_options.perturb, size);
     return block;
 }

@@ -299,6 +299,11 @@ static bool aim_cursor(struct bm_cursor *cursor, struct bm_slab *slab)
     return false;
 }
 
+bool bm_arena_aim(struct bm_cursor *cursor)
+{
+    return aim_cursor(cursor, bm_cursor_slab(cursor));
+}
+
 static void retire_cursor(struct bm_arena *arena, struct bm_cursor *cursor)
 {
     struct bm_slab *slab = bm_cursor_slab(cursor);
@@ -337,7 +342,7 @@ static void take_listed(struct bm_arena *arena, struct bm_slab *slab)
 static bool replace_slab(struct bm_arena *arena, struct bm_cursor *cursor, unsigned size_class)
 {
     bm_remote_merge(arena);
-    if (aim_cursor(cursor, bm_cursor_slab(cursor)))
+    if (bm_arena_aim(cursor))
         return true;
     retire_cursor(arena, cursor);
     struct bm_slab *slab = next_listed(arena, size_class);
@@ -371,7 +376,7 @@ void *bm_arena_refill(struct bm_arena *arena, unsigned size_class)
             size_class = lender;
     }
     struct bm_cursor *cursor = &arena->cursors[size_class];
-    if (!aim_cursor(cursor, bm_cursor_slab(cursor))) {
+    if (!bm_arena_aim(cursor)) {
         bm_mutex_lock(&arena->gate);
         bool has_slots = replace_slab(arena, cursor, size_class);
         bm_arena_shed(arena);

@@ -13,7 +13,7 @@
 
 /* The word in front of a slab belongs to who has the leaf there. In front of the first leaf of all
  * and of a page block's there is a guard. */
-BM_INLINE bool bm_front_is_intact_of_slab(struct bm_tree *tree, char *start)
+static inline bool bm_front_is_intact_of_slab(struct bm_tree *tree, char *start)
 {
     struct bm_sealed before;
     uint32_t last_byte = bm_tree_offset(tree, start) - 1;
@@ -29,10 +29,10 @@ BM_INLINE bool bm_front_is_intact_of_slab(struct bm_tree *tree, char *start)
 /* Aborts with "underflow" when the word in front of a slot is not as it should be. At a slab's
  * front only for its tree's owner: in others pages that can't be read may come there at any
  * time. */
-BM_INLINE void bm_front_expect_intact(struct bm_tree *tree, struct bm_slab *slab, char *start)
+BM_INLINE void bm_front_expect_intact(struct bm_tree *tree, const struct bm_slab *slab, char *start,
+                                      size_t capacity)
 {
     struct bm_sealed before;
-    size_t capacity = bm_slab_slot_bytes(slab);
     bool is_intact = bm_tree_offset(tree, start) == slab->first_byte
                          ? bm_front_is_intact_of_slab(tree, start)
                          : bm_seal_read(start - capacity, capacity, &before) || before.seal == 0;

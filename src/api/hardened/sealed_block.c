@@ -22,19 +22,37 @@ struct found {
     struct bm_slab *slab;
 };
 
+_Static_assert(sizeof(struct bm_quarantine) + BM_SEAL_BYTES <= BM_SMALL_MAX,
+               "a quarantine lies in a slot");
+
 static void empty_quarantine(void);
 
 /* ---- allocate ---- */
 
-static void *allocate_raw_slot(size_t alignment, size_t bytes)
+/* A slot of the calling thread's arena, and its size. NULL: none is at hand. */
+BM_INLINE void *take_own_slot(size_t bytes, size_t *capacity)
+{
+    void *start;
+    struct bm_arena *arena = bm_thread.arena;
+    if (bm_unlikely(arena == NULL))
+        return NULL;
+    struct bm_cursor *cursor = bm_arena_cursor(arena, bytes);
+    if (bm_unlikely(!bm_arena_take(cursor, &start)) &&
+        (!bm_arena_aim(cursor) || !bm_arena_take(cursor, &start)))
+        return NULL;
+    *capacity = cursor->slot_bytes;
+    return start;
+}
+
+static BM_SLOW void *make_slot(size_t alignment, size_t bytes, size_t *capacity)
 {
     bool is_zero;
-    void *block;
-    struct bm_arena *arena = bm_thread.arena;
-    if (alignment <= BM_QUANTUM && bm_likely(arena != NULL) &&
-        bm_likely(bm_arena_take(bm_arena_cursor(arena, bytes), &block)))
-        return block;
-    return bm_block_allocate_aligned(alignment, bytes, &is_zero);
+    void *start = bm_block_allocate_aligned(alignment, bytes, &is_zero);
+    if (bm_unlikely(start == NULL))
+        return NULL;
+    struct bm_tree *tree = bm_tree_of(start);
+    *capacity = bm_slab_slot_bytes(bm_tree_slab_at(tree, bm_tree_offset(tree, start)));
+    return start;
 }
 
 /* What is free and does not read as zero was written to after its free. */
@@ -46,20 +64,23 @@ static void expect_zero(const void *start, const char *from, size_t bytes, size_
 
 /* A slot that is not zero was written to after it was freed. The exchange comes first: reading a
  * page that nobody wrote to yet costs a fault that writing it would cost again. */
-static void expect_zero_slot(void *start, size_t capacity)
+BM_INLINE void expect_zero_slot(void *start, size_t capacity)
 {
     uint64_t seal = atomic_exchange_explicit(bm_seal_at(start, capacity), 0, memory_order_relaxed);
     if (bm_unlikely(seal != 0) || bm_unlikely(!bm_is_zero(start, capacity)))
         bm_misuse("write after free", start, capacity);
 }
 
-static void *allocate_slot(size_t alignment, size_t room, size_t bytes)
+BM_INLINE void *allocate_slot(size_t alignment, size_t room, size_t bytes)
 {
-    void *start = allocate_raw_slot(alignment, room + BM_SEAL_BYTES);
+    size_t capacity;
+    void *start = NULL;
+    if (bm_likely(alignment <= BM_QUANTUM))
+        start = take_own_slot(room + BM_SEAL_BYTES, &capacity);
+    if (bm_unlikely(start == NULL))
+        start = make_slot(alignment, room + BM_SEAL_BYTES, &capacity);
     if (bm_unlikely(start == NULL))
         return NULL;
-    struct bm_tree *tree = bm_tree_of(start);
-    size_t capacity = bm_slab_slot_bytes(bm_tree_slab_at(tree, bm_tree_offset(tree, start)));
     expect_zero_slot(start, capacity);
     bm_seal_write(start, capacity, bytes, false);
     return start;
@@ -122,15 +143,21 @@ void *bm_sealed_allocate_aligned(size_t alignment, size_t bytes, bool *is_zero)
 
 void *bm_sealed_allocate(size_t bytes, bool *is_zero)
 {
+    if (bm_likely(bytes - 1 < BM_SMALL_MAX - BM_SEAL_BYTES)) {
+        void *block = allocate_slot(BM_QUANTUM, bytes, bytes);
+        *is_zero = true;
+        if (bm_likely(block != NULL))
+            return block;
+    }
     return bm_sealed_allocate_aligned(BM_QUANTUM, bytes, is_zero);
 }
 
 /* ---- find ---- */
 
-static void found_slot(struct bm_tree *tree, struct bm_slab *slab, void *block, struct found *found)
+BM_INLINE struct found found_slot(struct bm_tree *tree, struct bm_slab *slab, void *block)
 {
     size_t slot_bytes = bm_slab_slot_bytes(slab);
-    *found = (struct found){
+    return (struct found){
         .start = block,
         .capacity = slot_bytes,
         .slot_bytes = slot_bytes,
@@ -140,14 +167,15 @@ static void found_slot(struct bm_tree *tree, struct bm_slab *slab, void *block, 
     };
 }
 
-static bool find_slot_fast(void *block, struct found *found)
+/* A slot of the calling thread's arena. */
+BM_INLINE bool find_own_slot(void *block, struct found *found)
 {
     struct bm_found fast;
     struct bm_arena *arena = bm_thread.arena;
     if (bm_unlikely(arena == NULL) || bm_unlikely(!bm_arena_find_fast(arena, block, &fast)) ||
         bm_unlikely(fast.slab->size_class == BM_PAGE_CLASS))
         return false;
-    found_slot(bm_tree_of(block), fast.slab, block, found);
+    *found = found_slot(bm_tree_of(block), fast.slab, block);
     return true;
 }
 
@@ -202,7 +230,7 @@ static bool is_inside_pages(const struct found *found)
     return start != found->start && bm_seal_read(start, capacity, &sealed);
 }
 
-static bool find_slow(void *block, struct found *found)
+static bool find_elsewhere(void *block, struct found *found)
 {
     struct bm_place place;
     if (!bm_block_locate(block, &place))
@@ -217,23 +245,35 @@ static bool find_slow(void *block, struct found *found)
     }
     if (place.slab->size_class == BM_PAGE_CLASS)
         return false;
-    found_slot(place.tree, place.slab, block, found);
+    *found = found_slot(place.tree, place.slab, block);
     return true;
+}
+
+static BM_COLD BM_NORETURN void report_broken(struct found found, uint64_t seal,
+                                              const char *operation)
+{
+    if (is_inside_pages(&found))
+        bm_block_report(found.start, operation);
+    if (seal == 0)
+        bm_block_report_freed(found.start, operation, found.slot_bytes);
+    bm_misuse("overflow", found.start, found.slot_bytes);
+}
+
+/* Reads the seal of what was found, or aborts. */
+BM_INLINE void expect_sealed(const struct found *found, const char *operation,
+                             struct bm_sealed *sealed)
+{
+    if (bm_unlikely(!bm_seal_read(found->start, found->capacity, sealed)) ||
+        bm_unlikely(!bm_seal_is_intact(found->start, found->capacity, sealed)))
+        report_broken(*found, sealed->seal, operation);
 }
 
 /* Finds a live block and reads its seal, or aborts. */
 static void find(void *block, const char *operation, struct found *found, struct bm_sealed *sealed)
 {
-    if (bm_unlikely(!find_slot_fast(block, found)) && !find_slow(block, found))
+    if (!find_own_slot(block, found) && !find_elsewhere(block, found))
         bm_block_report(block, operation);
-    if (bm_unlikely(!bm_seal_read(found->start, found->capacity, sealed)) ||
-        bm_unlikely(!bm_seal_is_intact(found->start, found->capacity, sealed))) {
-        if (is_inside_pages(found))
-            bm_block_report(block, operation);
-        if (sealed->seal == 0)
-            bm_block_report_freed(block, operation, found->slot_bytes);
-        bm_misuse("overflow", block, found->slot_bytes);
-    }
+    expect_sealed(found, operation, sealed);
 }
 
 size_t bm_sealed_bytes(void *block, const char *operation)
@@ -265,7 +305,7 @@ size_t bm_sealed_find(void *block, const char *operation, struct bm_tree **tree,
 /* ---- free ---- */
 
 /* Gives a slot back for good. */
-static void release_slot(void *start, size_t capacity)
+static BM_SLOW void release_slot(void *start, size_t capacity)
 {
     expect_zero(start, start, capacity, capacity);
     struct bm_arena *arena = bm_thread.arena;
@@ -278,14 +318,14 @@ static struct found expect_zero_last_page(void *start)
 {
     struct found found;
     size_t page_bytes = bm_system_page_bytes();
-    bool is_there = find_slow(start, &found);
+    bool is_there = find_elsewhere(start, &found);
     bm_assert(is_there);
     (void)is_there;
     expect_zero(start, found.start + found.capacity - page_bytes, page_bytes, found.slot_bytes);
     return found;
 }
 
-static void release_pages(void *start, bool has_guards)
+static BM_SLOW void release_pages(void *start, bool has_guards)
 {
     struct found found = expect_zero_last_page(start);
     /* Pages that stay inaccessible are of no use to anybody: they are lost. */
@@ -294,94 +334,125 @@ static void release_pages(void *start, bool has_guards)
     bm_block_free(found.tree == NULL ? start : (char *)found.tree + found.slab->first_byte);
 }
 
-static void let_go(const struct bm_detained *detained)
+/* Gives back what left the quarantine, if anything did. */
+BM_INLINE void let_go(struct bm_detained detained)
 {
-    if (bm_likely(detained->kind == BM_DETAINED_SLOT))
-        release_slot(detained->start, detained->bytes);
-    else
-        release_pages(detained->start, detained->kind == BM_DETAINED_GUARDED);
-}
-
-/* NULL: no memory. Then it is tried again only now and then: to find out is expensive. */
-static BM_SLOW struct bm_quarantine *make_quarantine(void)
-{
-    enum { FREES_BETWEEN_TRIES = 1024 };
-    bool is_zero;
-    if (bm_thread.arena == NULL || bm_thread.frees_without_quarantine++ % FREES_BETWEEN_TRIES != 0)
-        return NULL;
-    size_t bytes = sizeof(struct bm_quarantine);
-    bm_thread.quarantine = allocate(BM_QUANTUM, bytes, bytes, &is_zero);
-    return bm_thread.quarantine;
-}
-
-static void detain(struct bm_detained detained)
-{
-    struct bm_detained oldest;
-    struct bm_quarantine *quarantine = bm_thread.quarantine;
-    if (bm_unlikely(quarantine == NULL) && (quarantine = make_quarantine()) == NULL) {
-        let_go(&detained);
+    if (bm_unlikely(detained.start == NULL))
         return;
-    }
-    while (bm_quarantine_is_full(quarantine, detained.bytes) &&
-           bm_quarantine_take(quarantine, &oldest))
-        let_go(&oldest);
-    bm_quarantine_add(quarantine, detained);
+    if (bm_likely(detained.kind == BM_DETAINED_SLOT))
+        release_slot(detained.start, detained.bytes);
+    else
+        release_pages(detained.start, detained.kind == BM_DETAINED_GUARDED);
 }
 
 static void empty_quarantine(void)
 {
-    struct bm_detained oldest;
-    while (bm_quarantine_take(bm_thread.quarantine, &oldest))
-        let_go(&oldest);
+    while (bm_thread.quarantine->bytes > 0)
+        let_go(bm_quarantine_take(bm_thread.quarantine));
 }
 
-/* Makes all of a broken block read as zero, and out of reach where it has guards. */
-static struct bm_detained clear(const struct found *found, bool is_guarded)
+/* False: no memory. Then it is tried again only now and then: to find out is expensive. */
+static BM_SLOW bool make_quarantine(void)
 {
-    if (bm_likely(found->is_slot)) {
-        memset(found->start, 0, found->capacity - BM_SEAL_BYTES);
-        return (struct bm_detained){found->start, (uint32_t)found->capacity, BM_DETAINED_SLOT};
-    }
-    size_t page_bytes = bm_system_page_bytes();
-    size_t before_last = found->capacity - page_bytes;
-    memset(found->start + before_last, 0, page_bytes - BM_SEAL_BYTES);
-    bm_system_clear(found->start, before_last);
-    if (is_guarded)
-        (void)bm_guard_close(found->start, before_last);
-    return (struct bm_detained){found->start, (uint32_t)page_bytes,
-                                is_guarded ? BM_DETAINED_GUARDED : BM_DETAINED_PAGES};
+    enum { FREES_BETWEEN_TRIES = 1024 };
+    bool is_zero;
+    if (bm_thread.arena == NULL || bm_thread.frees_without_quarantine++ % FREES_BETWEEN_TRIES != 0)
+        return false;
+    size_t bytes = sizeof(struct bm_quarantine);
+    bm_thread.quarantine = allocate(BM_QUANTUM, bytes, bytes, &is_zero);
+    return bm_thread.quarantine != NULL;
 }
 
-void bm_sealed_free(void *block, size_t bytes)
+static BM_SLOW void make_room(struct bm_quarantine *quarantine, size_t bytes)
+{
+    while (!bm_quarantine_has_room(quarantine, bytes))
+        let_go(bm_quarantine_take(quarantine));
+}
+
+BM_INLINE void detain(struct bm_detained detained)
+{
+    if (bm_unlikely(bm_thread.quarantine == NULL) && !make_quarantine()) {
+        let_go(detained);
+        return;
+    }
+    struct bm_quarantine *quarantine = bm_thread.quarantine;
+    if (bm_unlikely(!bm_quarantine_has_room(quarantine, detained.bytes)))
+        make_room(quarantine, detained.bytes);
+    let_go(bm_quarantine_exchange(quarantine, detained));
+}
+
+/* Makes all of a slot read as zero, whose seal is broken. Out of line, for what comes before needs no
+ * stack frame. */
+static BM_SLOW void retire_slot(char *start, size_t capacity)
+{
+    memset(start, 0, capacity - BM_SEAL_BYTES);
+    detain((struct bm_detained){start, (uint32_t)capacity, BM_DETAINED_SLOT});
+}
+
+/* The same of pages, and out of reach where they have guards. */
+static BM_SLOW void retire_pages(char *start, size_t capacity, bool is_guarded)
+{
+    size_t page_bytes = bm_system_page_bytes();
+    size_t before_last = capacity - page_bytes;
+    memset(start + before_last, 0, page_bytes - BM_SEAL_BYTES);
+    bm_system_clear(start, before_last);
+    if (is_guarded)
+        (void)bm_guard_close(start, before_last);
+    detain((struct bm_detained){start, (uint32_t)page_bytes,
+                                is_guarded ? BM_DETAINED_GUARDED : BM_DETAINED_PAGES});
+}
+
+BM_INLINE void free_found(const struct found *found, size_t bytes)
+{
+    struct bm_sealed sealed;
+    expect_sealed(found, "free", &sealed);
+    if (bm_unlikely(bytes != SIZE_MAX && bytes != sealed.bytes))
+        bm_misuse("invalid size", found->start, found->slot_bytes);
+    if (found->is_slot && (bm_tree_offset(found->tree, found->start) != found->slab->first_byte ||
+                           found->tree->owner == bm_thread.arena))
+        bm_front_expect_intact(found->tree, found->slab, found->start, found->capacity);
+    if (bm_unlikely(!bm_seal_break(found->start, found->capacity, sealed.seal)))
+        bm_block_report_freed(found->start, "free", found->slot_bytes);
+    if (bm_likely(found->is_slot))
+        retire_slot(found->start, found->capacity);
+    else
+        retire_pages(found->start, found->capacity, sealed.is_guarded);
+}
+
+static BM_SLOW void free_elsewhere(void *block, size_t bytes)
 {
     struct found found;
-    struct bm_sealed sealed;
-    if (bm_unlikely(bm_empty_block_has(block))) {
+    if (bm_empty_block_has(block)) {
         if (bytes != SIZE_MAX && bytes != 0 && bm_empty_block_is_live(block))
             bm_misuse("invalid size", block, 0);
         bm_empty_block_free(block);
         return;
     }
-    find(block, "free", &found, &sealed);
-    if (bm_unlikely(bytes != SIZE_MAX && bytes != sealed.bytes))
-        bm_misuse("invalid size", block, found.slot_bytes);
-    if (found.is_slot && (bm_tree_offset(found.tree, block) != found.slab->first_byte ||
-                          found.tree->owner == bm_thread.arena))
-        bm_front_expect_intact(found.tree, found.slab, block);
-    if (bm_unlikely(!bm_seal_break(found.start, found.capacity, sealed.seal)))
-        bm_block_report_freed(block, "free", found.slot_bytes);
-    detain(clear(&found, sealed.is_guarded));
+    if (!find_elsewhere(block, &found))
+        bm_block_report(block, "free");
+    free_found(&found, bytes);
+}
+
+void bm_sealed_free(void *block, size_t bytes)
+{
+    struct found found;
+    if (bm_likely(find_own_slot(block, &found)))
+        free_found(&found, bytes);
+    else
+        free_elsewhere(block, bytes);
 }
 
 void bm_sealed_check_detained(void)
 {
     struct bm_quarantine *quarantine = bm_thread.quarantine;
-    for (unsigned number = 0; quarantine != NULL && number < quarantine->count; number++) {
-        const struct bm_detained *detained = bm_quarantine_at(quarantine, number);
-        if (detained->kind == BM_DETAINED_SLOT)
-            expect_zero(detained->start, detained->start, detained->bytes, detained->bytes);
+    for (unsigned place = 0; quarantine != NULL && place < BM_DETAINED; place++) {
+        struct bm_detained detained = quarantine->ring[place];
+        if (detained.start == NULL)
+            continue;
+        if (detained.kind == BM_DETAINED_SLOT)
+            expect_zero(detained.start, detained.start, detained.bytes, detained.bytes);
         else
-            expect_zero_last_page(detained->start);
+            expect_zero_last_page(detained.start);
     }
 }
 
@@ -396,8 +467,8 @@ void bm_sealed_end_thread(void)
     bm_thread.quarantine = NULL;
     find(quarantine, "free", &found, &sealed);
     (void)bm_seal_break(found.start, found.capacity, sealed.seal);
-    struct bm_detained ring = clear(&found, sealed.is_guarded);
-    let_go(&ring);
+    memset(found.start, 0, found.capacity - BM_SEAL_BYTES);
+    release_slot(found.start, found.capacity);
 }
 
 /* ---- resize ---- */
