@@ -1,14 +1,19 @@
-/* Other programs started from a threaded one: posix_spawn, vfork and exec, system, popen. */
+/* Other programs started from a threaded one: posix_spawn, vfork and exec, system, popen; and children
+ * made behind the C library's back, which allocate. */
 #include "bundle.h"
 #include "check.h"
 
 #include <pthread.h>
+#include <sched.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 enum { thread_count = 2, round_count = 20 };
 
@@ -62,6 +67,51 @@ static void start_shells(void)
     bundle_try();
 }
 
+/* A copy of a process without other threads: of one with more, locks may be held for ever. */
+static void clone_process(void)
+{
+    char *block = malloc(100);
+
+    check(block != NULL);
+    long child = syscall(SYS_clone, (long)SIGCHLD, 0L, 0L, 0L, 0L);
+    check(child >= 0);
+    if (child == 0) {
+        free(block);
+        bundle_try();
+        _exit(42);
+    }
+    check_status((pid_t)child);
+    free(block);
+}
+
+static int trade_blocks(void *blocks)
+{
+    char **block = blocks;
+
+    bundle_try();
+    free(block[0]);
+    block[0] = malloc(1000);
+    block[1] = malloc(100000);
+    return block[0] != NULL && block[1] != NULL ? 42 : 1;
+}
+
+/* A child that runs in the memory of its parent, which waits, while other threads do not. */
+static void clone_into_same_memory(void)
+{
+    static _Alignas(16) char stack[256 * 1024];
+    char *blocks[2] = {malloc(100), NULL};
+
+    check(blocks[0] != NULL);
+    pid_t child =
+        clone(trade_blocks, stack + sizeof stack, CLONE_VM | CLONE_VFORK | SIGCHLD, blocks);
+    check(child > 0);
+    check_status(child);
+    memset(blocks[0], 1, 1000);
+    memset(blocks[1], 1, 100000);
+    free(blocks[0]);
+    free(blocks[1]);
+}
+
 int main(int argc, char **argv)
 {
     pthread_t threads[thread_count];
@@ -71,11 +121,13 @@ int main(int argc, char **argv)
         return 42;
     }
     (void)alarm(110);
+    clone_process();
     for (unsigned i = 0; i < thread_count; i++)
         check(pthread_create(&threads[i], NULL, churn, NULL) == 0);
     for (unsigned round = 0; round < round_count; round++) {
         start_copies_of_self();
         start_shells();
+        clone_into_same_memory();
     }
     atomic_store(&is_over, true);
     for (unsigned i = 0; i < thread_count; i++)
