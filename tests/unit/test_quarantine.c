@@ -35,6 +35,8 @@ static void free_all(unsigned waited[BLOCKS])
         waited[number_of(gone)] = number < BLOCKS ? number - number_of(gone) : BLOCKS;
         left++;
     }
+    for (unsigned place = 0; place < BM_DETAINED; place++)
+        cr_expect_null(bm_quarantine_take(&quarantine).start, "a block is still in");
     cr_expect_eq(quarantine.bytes, 0);
 }
 
