@@ -184,8 +184,8 @@ void bm_arena_retire(struct bm_arena *arena, bool may_rest);
 /* Gives the last tree back, the arena with it. No slab is live, nobody else knows the arena. */
 void bm_arena_destroy(struct bm_arena *arena);
 
-/* Points a cursor whose word has no free slot to another word of its slab. False: none has, or there
- * is no slab. The owner's. */
+/* Points a cursor whose word has no free slot to another word of its slab. False: none has, or
+ * there is no slab. The owner's. */
 bool bm_arena_aim(struct bm_cursor *cursor);
 
 /* Slow paths of the owner. Each takes the gate itself. NULL: no memory. */

@@ -1,5 +1,5 @@
-/* Other programs started from a threaded one: posix_spawn, vfork and exec, system, popen; and children
- * made behind the C library's back, which allocate. */
+/* Other programs started from a threaded one: posix_spawn, vfork and exec, system, popen; and
+ * children made behind the C library's back, which allocate. */
 #include "bundle.h"
 #include "check.h"
 

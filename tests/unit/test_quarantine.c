@@ -19,7 +19,7 @@ static unsigned number_of(struct bm_detained detained)
     return (unsigned)((char *)detained.start - memory);
 }
 
-/* Frees blocks 0, 1, … and says after how many more frees each left; those that did not, BLOCKS. */
+/* Frees blocks 0, 1, … and says after how many more frees each left: BLOCKS when it was taken. */
 static void free_all(unsigned waited[BLOCKS])
 {
     struct bm_quarantine quarantine = {0};

@@ -1,9 +1,9 @@
 /*
  * quarantine: freed blocks that wait before their memory is used again.
  *
- * Each thread has one, a ring of places, empty at first: what it frees gets the oldest place, changes
- * places at random with what came shortly before, and leaves when its place is the oldest, or when
- * the ring would hold too many bytes. So while bytes are no matter a block waits for
+ * Each thread has one, a ring of places, empty at first: what it frees gets the oldest place,
+ * changes places at random with what came shortly before, and leaves when its place is the oldest,
+ * or when the ring would hold too many bytes. So while bytes are no matter a block waits for
  * BM_DETAINED - BM_RECENT frees at least, and how many more nobody can tell. A block in quarantine
  * reads as zero, its seal too.
  */

@@ -55,9 +55,9 @@ BM_INLINE _Atomic uint64_t *bm_seal_at(void *start, size_t capacity)
     return (_Atomic uint64_t *)(void *)((char *)start + capacity - BM_SEAL_BYTES);
 }
 
-/* The seal of a block that says so much: a sum of two products by random factors, of which the upper
- * bits depend on all of both. It has to stand against who writes blindly: who can read a seal can
- * write it again. */
+/* The seal of a block that says so much: a sum of two products by random factors, of which the
+ * upper bits depend on all of both. It has to stand against who writes blindly: who can read a seal
+ * can write it again. */
 BM_INLINE uint64_t bm_seal_of(const void *start, uint64_t said)
 {
     uint64_t hash = (uintptr_t)start * bm_seal_keys[0];

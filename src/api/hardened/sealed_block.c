@@ -381,8 +381,8 @@ BM_INLINE void detain(struct bm_detained detained)
     let_go(bm_quarantine_exchange(quarantine, detained));
 }
 
-/* Makes all of a slot read as zero, whose seal is broken. Out of line, for what comes before needs no
- * stack frame. */
+/* Makes all of a slot read as zero, whose seal is broken. Out of line, for what comes before needs
+ * no stack frame. */
 static BM_SLOW void retire_slot(char *start, size_t capacity)
 {
     memset(start, 0, capacity - BM_SEAL_BYTES);
