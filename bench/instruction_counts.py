@@ -104,7 +104,7 @@ def write_golden(path, compiler, counts):
              "# refill_per_slot, flush_per_slot: the mean minus the hit, of malloc and of free.",
              "# calloc_hit: its clearing included. realloc_stay_hit: to the size the block has.",
              "# realloc_move_hit: to twice the size, the copy and the free included.",
-             "# operator_new_hit and its like: of C++'s operators; those that take an alignment: 64.",
+             "# operator_new_hit and its like: of C++'s operators; an alignment is 64.",
              "# tree_allocate, tree_release: the buddy tree's, by order. split: from one free",
              "# block of order 10, and back to it. fit: the last block, nothing to split or merge.",
              f"compiler {compiler}"]

@@ -169,7 +169,8 @@ def section(memory):
              "RSS in MiB, medians of the runs. These workloads are not part of the means: what "
              "they show is what stays when blocks are freed, and when it goes back. Peaks are the "
              "kernel's, the RSS after a phase is exact; the last phase's is that at the end. "
-             "`mean` is over time. In the plots each phase is as long as in the median of all runs, "
+             "`mean` is over time. In the plots each phase is as long as in the median of "
+             "all runs, "
              "so that the curves can be compared; what is alive is the grey area.", ""]
     lines += overview(memory, "RSS at the end", memory.ends,
                       lambda row: memory.live_after_phases(row)[-1])

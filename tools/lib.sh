@@ -124,7 +124,8 @@ configure() {
         return 0
     fi
     rm -rf "$directory"
-    CC=$compiler CXX=$(cpp_of "$compiler") quietly meson setup "$directory" "$project_root" "$@" || return
+    CC=$compiler CXX=$(cpp_of "$compiler") \
+        quietly meson setup "$directory" "$project_root" "$@" || return
     printf '%s\n' "$wanted" >"$directory/configured-as"
 }
 

@@ -8,7 +8,7 @@
  *     hit_path stay   SIZE COUNT    COUNT times realloc of one block to the size it has
  *     hit_path move   SIZE COUNT    malloc, realloc to twice the size, free, malloc, …; only
  *                                   realloc is measured
- *     hit_path operators SIZE COUNT C++'s: new, delete, new for an alignment of 64, sized delete, …
+ *     hit_path operators SIZE COUNT C++'s: new, delete, new aligned to 64, sized delete, …
  *
  * Every measured call goes through measured_malloc or its like, so that a profile shows the
  * inclusive cost of each call whatever the allocator's symbols are called (bench/callgrind.py).

@@ -42,15 +42,15 @@ enum bm_slab_state {
 struct bm_slab {
     /* Stored by the owner thread, and once nothing is live by who has the gate; read by any. */
     _Alignas(64) _Atomic uint64_t free[BM_SLAB_WORDS];
-    uint32_t first_byte;                  /* of slot 0, from the chunk's start; gate */
-    uint32_t reciprocal;                  /* of the slot size; gate */
-    int32_t credit;                       /* owner thread */
-    uint8_t size_class;                   /* gate */
-    uint8_t state;                        /* enum bm_slab_state; gate */
-    uint16_t leaves : 12;                 /* gate */
-    uint16_t idle_rounds : 3;             /* that found it listed, up to a few; gate */
-    uint16_t is_purged : 1;               /* some of its pages were (tree.h, 3); gate */
-    struct bm_slab *next;                 /* class list or vacant list; gate */
+    uint32_t first_byte;      /* of slot 0, from the chunk's start; gate */
+    uint32_t reciprocal;      /* of the slot size; gate */
+    int32_t credit;           /* owner thread */
+    uint8_t size_class;       /* gate */
+    uint8_t state;            /* enum bm_slab_state; gate */
+    uint16_t leaves : 12;     /* gate */
+    uint16_t idle_rounds : 3; /* that found it listed, up to a few; gate */
+    uint16_t is_purged : 1;   /* some of its pages were (tree.h, 3); gate */
+    struct bm_slab *next;     /* class list or vacant list; gate */
     struct bm_slab *previous;
 };
 

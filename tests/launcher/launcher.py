@@ -125,7 +125,8 @@ def check_help(launcher, options_c):
     expect(len(names) >= 5, "no table of options found", options_c)
     for name in names:
         option = name.replace("_", "-")
-        expect(f"--{option} " in output or f"--no-{option} " in output, name, "is no option", output)
+        is_there = f"--{option} " in output or f"--no-{option} " in output
+        expect(is_there, name, "is no option", output)
     for option in set(re.findall(r"^  (--[a-z-]+)", output, re.M)) - {"--help", "--version"}:
         # Known, though it may need a value or a program.
         expect("unknown" not in launcher.run(option)[2], option, "is in --help only")

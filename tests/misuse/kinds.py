@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """kinds.py [--hardened] [--near] PROGRAM: runs every misuse of kinds.c, on blocks of every size.
 
-Each must end as KINDS says that the library promises, or the hardened one; what is not promised is
-not run. With --near those that write a MiB away are left out: where the heap is the program's break,
-what lies in front of it is accessible, and not the library's. In a cross build the program runs in
-the emulator that Meson names.
+Each must end as KINDS says that the library promises, or the hardened one; what isn't promised is
+not run. With --near those that write a MiB away are left out: where the heap is the program's
+break, what lies in front of it is accessible, and not the library's. In a cross build the program
+runs in the emulator that Meson names.
 """
 
 import argparse

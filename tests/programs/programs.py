@@ -40,7 +40,8 @@ def preload(session):
 
 
 # The tests that began, the number of them, and what they came to; not what they print meanwhile.
-PYTHON_RESULTS = re.compile(r"^(\w+ \(\S+\) \.\.\.|Ran \d+ tests|OK.*|FAILED.*|All .*)", re.MULTILINE)
+PYTHON_RESULTS = re.compile(r"^(\w+ \(\S+\) \.\.\.|Ran \d+ tests|OK.*|FAILED.*|All .*)",
+                            re.MULTILINE)
 
 
 def run_python(session, environment):

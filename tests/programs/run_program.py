@@ -4,7 +4,8 @@
     run_program.py PROGRAM LIBRARY BACKEND BUILD_ROOT
 
 PROGRAM is the name of a function of programs.py, LIBRARY the shared library to preload, BACKEND
-where that takes memory from (mmap or sbrk), BUILD_ROOT a build directory of this project, whose sources are something to compile.
+where that takes memory from (mmap or sbrk), BUILD_ROOT a build directory of this project, whose
+sources are something to compile.
 
 Both runs start in an empty directory of the same name and must give the same output. A program
 that isn't installed is skipped (status 77).

@@ -7,7 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* RFC 8439, section 2.3.2: key 00 01 … 1f, counter 1, nonce 00 00 00 09 00 00 00 4a 00 00 00 00. */
+/* RFC 8439, section 2.3.2: key 00 01 … 1f, counter 1, nonce 0 0 0 9 0 0 0 4a 0 0 0 0. */
 Test(random, block_is_that_of_the_standard)
 {
     static const uint32_t state[BM_RANDOM_WORDS] = {

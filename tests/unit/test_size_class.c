@@ -39,7 +39,8 @@ Test(size_class, every_size_has_the_smallest_class_that_holds_it)
 Test(size_class, cursor_offsets_are_scaled_class_numbers)
 {
     for (size_t quanta = 0; quanta <= BM_SMALL_MAX / BM_QUANTUM; quanta++)
-        expect(bm_cursor_offsets[quanta] == bm_class_of_size(quanta * BM_QUANTUM) * BM_CURSOR_BYTES);
+        expect(bm_cursor_offsets[quanta] ==
+               bm_class_of_size(quanta * BM_QUANTUM) * BM_CURSOR_BYTES);
 }
 
 /* Less than 16 bytes up to 128, then less than a ninth of the slot, above 512 than a 17th. */

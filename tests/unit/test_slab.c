@@ -48,7 +48,8 @@ Test(slab, word_masks_have_a_bit_a_slot)
             size_class == BM_PAGE_CLASS ? page_block(7, 20) : slab_of_class(size_class, 20);
         for (unsigned slot = 0; slot < BM_MAX_SLOTS; slot++) {
             bool is_set = bm_slab_word_mask(&slab, slot / 64) >> (slot % 64) & 1;
-            expect_at(is_set == (slot < bm_slab_slots(&slab)), "class %u slot %u", size_class, slot);
+            expect_at(is_set == (slot < bm_slab_slots(&slab)), "class %u slot %u", size_class,
+                      slot);
         }
     }
 }
