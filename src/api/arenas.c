@@ -210,7 +210,8 @@ void bm_arenas_recover(const struct bm_arena *own, const struct bm_arena *shared
     struct bm_arena *next;
     for (struct bm_arena *arena = arenas; arena != NULL; arena = next) {
         next = arena->next;
-        if (arena == own || arena == shared)
+        bool rests = arena->is_idle && arena->rest != BM_REST_NONE;
+        if (arena == own || arena == shared || rests)
             continue;
         arena->kept_huge = NULL;
         bm_arena_retire(arena, false);

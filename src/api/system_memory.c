@@ -150,6 +150,7 @@ static void init(void)
         bm_seal_init();
     }
     source.has_huge_pages = backend->has_huge_pages;
+    source.spares_addresses = backend->reserve_limit != SIZE_MAX;
     source.asks_for_huge_pages = bm_options.huge_pages;
     set_limit(bm_options.limit_bytes);
     atomic_store_explicit(&is_ready, true, memory_order_release);

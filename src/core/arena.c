@@ -299,11 +299,6 @@ static bool aim_cursor(struct bm_cursor *cursor, struct bm_slab *slab)
     return false;
 }
 
-bool bm_arena_aim(struct bm_cursor *cursor)
-{
-    return aim_cursor(cursor, bm_cursor_slab(cursor));
-}
-
 static void retire_cursor(struct bm_arena *arena, struct bm_cursor *cursor)
 {
     struct bm_slab *slab = bm_cursor_slab(cursor);
@@ -342,7 +337,7 @@ static void take_listed(struct bm_arena *arena, struct bm_slab *slab)
 static bool replace_slab(struct bm_arena *arena, struct bm_cursor *cursor, unsigned size_class)
 {
     bm_remote_merge(arena);
-    if (bm_arena_aim(cursor))
+    if (aim_cursor(cursor, bm_cursor_slab(cursor)))
         return true;
     retire_cursor(arena, cursor);
     struct bm_slab *slab = next_listed(arena, size_class);
@@ -376,7 +371,7 @@ void *bm_arena_refill(struct bm_arena *arena, unsigned size_class)
             size_class = lender;
     }
     struct bm_cursor *cursor = &arena->cursors[size_class];
-    if (!bm_arena_aim(cursor)) {
+    if (!aim_cursor(cursor, bm_cursor_slab(cursor))) {
         bm_mutex_lock(&arena->gate);
         bool has_slots = replace_slab(arena, cursor, size_class);
         bm_arena_shed(arena);
@@ -448,7 +443,7 @@ struct bm_arena *bm_arena_create(struct bm_chunk_source *source)
     return arena;
 }
 
-/* Whether it holds little, and no slot of it is live. */
+/* Whether it is one tree that holds little, and no slot of it is live. */
 static bool is_small_and_unused(const struct bm_arena *arena)
 {
     struct bm_tree *home = bm_tree_of(arena);
@@ -470,10 +465,10 @@ void bm_arena_retire(struct bm_arena *arena, bool may_rest)
         retire_cursor(arena, &arena->cursors[size_class]);
     bm_borrow_all(arena);
     bm_page_block_drop_all(arena);
-    arena->rest = BM_REST_NONE;
-    if (may_rest && bm_arena_may_keep(arena) && is_small_and_unused(arena))
-        arena->rest = BM_REST_NEW;
-    bm_remote_recycle_listed(arena, arena->rest == BM_REST_NONE);
+    bool rests = may_rest && bm_arena_may_keep(arena) && !arena->source->spares_addresses &&
+                 is_small_and_unused(arena);
+    arena->rest = rests ? BM_REST_NEW : BM_REST_NONE;
+    bm_remote_recycle_listed(arena, !rests);
     forget_own_chunks(arena);
     bm_arena_shed(arena);
 }

@@ -68,9 +68,9 @@ struct bm_kept {
 
 /* How long an arena without a live block has waited for a thread, as far as anybody looked. */
 enum bm_rest {
-    BM_REST_NONE, /* it has an owner, live blocks, or no slab */
+    BM_REST_NONE, /* it does not, or nobody has to look any more */
     BM_REST_NEW,
-    BM_REST_SEEN, /* found so once */
+    BM_REST_SEEN, /* an interval began since */
 };
 
 /* A walk through all slabs, a few trees at a time (purge.h). */
@@ -183,10 +183,6 @@ void bm_arena_retire(struct bm_arena *arena, bool may_rest);
 
 /* Gives the last tree back, the arena with it. No slab is live, nobody else knows the arena. */
 void bm_arena_destroy(struct bm_arena *arena);
-
-/* Points a cursor whose word has no free slot to another word of its slab. False: none has, or
- * there is no slab. The owner's. */
-bool bm_arena_aim(struct bm_cursor *cursor);
 
 /* Slow paths of the owner. Each takes the gate itself. NULL: no memory. */
 void *bm_arena_refill(struct bm_arena *arena, unsigned size_class);

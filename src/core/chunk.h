@@ -98,6 +98,7 @@ struct bm_chunk_source {
     int purge_delay_ms;       /* decay.h */
     bool has_huge_pages;      /* the system's own accord, under all but chunks with small pages */
     bool asks_for_huge_pages; /* under chunks that want them */
+    bool spares_addresses;    /* the process may use only so many, and needs them elsewhere too */
 };
 
 #endif

@@ -141,23 +141,25 @@ size_t bm_arena_purgeable_bytes(struct bm_arena *arena)
     return leaves * BM_LEAF_BYTES;
 }
 
-/* Nobody waits for this: what is listed at rest is looked at in rounds anyway. If the arena was
- * adopted in the meantime, its owner loses some empty slabs, as by a trim. */
-static void end_rest(struct bm_arena *arena)
+/* If an arena that rests was adopted in the meantime, its owner loses some empty slabs, as by a
+ * trim. */
+static void sweep_and_end_rest(struct bm_arena *arena)
 {
-    if (arena->rest == BM_REST_SEEN)
-        bm_remote_recycle_listed(arena, true);
+    bool is_over = arena->rest == BM_REST_SEEN;
     arena->rest = arena->rest == BM_REST_NEW ? BM_REST_SEEN : BM_REST_NONE;
+    if (!is_over && atomic_load_explicit(&arena->completed, memory_order_relaxed) == 0)
+        return;
+    /* First, so that no remote word of what is recycled is pending. */
+    bm_remote_sweep(arena);
+    if (is_over)
+        bm_remote_recycle_listed(arena, true);
+    bm_arena_shed(arena);
 }
 
 /* Once in an interval. A sweep goes through all that is pending: not unless it finds something. */
 static void look_around(struct bm_arena *arena, uint64_t now_ms, size_t *purged_leaves)
 {
-    if (atomic_load_explicit(&arena->completed, memory_order_relaxed) != 0) {
-        bm_remote_sweep(arena);
-        bm_arena_shed(arena);
-    }
-    end_rest(arena);
+    sweep_and_end_rest(arena);
     if (arena->source->purge_delay_ms == BM_PURGE_NEVER)
         return;
     *purged_leaves += bm_page_block_purge(arena, BM_KEPT_IDLE) / BM_LEAF_BYTES;
@@ -180,7 +182,8 @@ static uint64_t due_ms(struct bm_arena *arena, uint64_t now_ms)
     uint64_t due = UINT64_MAX;
     if (is_under_way(round))
         return now_ms + BM_DECAY_STEP_MS;
-    if (atomic_load_explicit(&arena->completed, memory_order_relaxed) != 0)
+    if (arena->rest != BM_REST_NONE ||
+        atomic_load_explicit(&arena->completed, memory_order_relaxed) != 0)
         due = arena->decay.interval_end_ms;
     if (arena->source->purge_delay_ms == BM_PURGE_NEVER)
         return due;

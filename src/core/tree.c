@@ -152,8 +152,8 @@ static void assign_leaves(struct bm_tree *tree, unsigned first, unsigned leaves,
         tree->slab_of_leaf[leaf] = (uint16_t)(number * BM_SLAB_SCALE);
 }
 
-/* Takes the leaves that a descriptor's slab had before, if there were as many and they are free:
- * they are dirty, so no others become so (docs/decisions/0020). Whatever a descriptor says is no
+/* Takes the leaves that a descriptor's slab had before, if there were as many, and they are free
+ * and dirty: so no others become so (docs/decisions/0020). Whatever a descriptor says is no
  * more than a hint: one that was never used says what the chunk held before, and a page block that
  * grew lay where a new one of its size must not. */
 static bool take_old_place(struct bm_tree *tree, const struct bm_slab *slab, unsigned leaves,
@@ -161,6 +161,7 @@ static bool take_old_place(struct bm_tree *tree, const struct bm_slab *slab, uns
 {
     *first = bm_slab_first_leaf(slab);
     return !BM_HARDENED && slab->leaves == leaves && *first % (1U << order) == 0 &&
+           *first + leaves <= BM_TREE_LEAVES && count_dirty(tree, *first, leaves) == leaves &&
            bm_buddy_tree_claim(&tree->pages, *first, leaves);
 }
 

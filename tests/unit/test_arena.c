@@ -253,12 +253,48 @@ TEST_WITHIN(arena, rests_between_two_owners)
     bm_mutex_lock(&arena->gate);
     bm_arena_retire(arena, true);
     expect(arena->slabs_live == 1);
+    heap.source.purge_delay_ms = BM_PURGE_NEVER;
     expect(bm_arena_decay(arena, 1000, &purged) == 1000 + BM_PURGE_DELAY_MS / 2);
+    heap.source.purge_delay_ms = BM_PURGE_DELAY_MS;
     expect(arena->rest == BM_REST_SEEN && arena->slabs_live == 1);
     (void)bm_arena_decay(arena, 1000 + BM_PURGE_DELAY_MS / 2 - 1, &purged);
     expect(arena->slabs_live == 1);
     (void)bm_arena_decay(arena, 1000 + BM_PURGE_DELAY_MS / 2, &purged);
     expect(arena->rest == BM_REST_NONE && arena->slabs_live == 0);
+    bm_mutex_unlock(&arena->gate);
+}
+
+/* It was adopted, and grew: a tree of which one listed slab was left goes as well. */
+TEST_WITHIN(arena, ends_a_rest_under_an_owner)
+{
+    enum { count = 300, bytes = 16 * 1024 };
+    static void *blocks[count];
+    size_t purged = 0;
+    if (BM_HARDENED)
+        return;
+    release(allocate(16));
+    bm_mutex_lock(&arena->gate);
+    bm_arena_retire(arena, true);
+    (void)bm_arena_decay(arena, 1000, &purged);
+    expect(arena->rest == BM_REST_SEEN);
+    bm_mutex_unlock(&arena->gate);
+    for (unsigned index = 0; index < count; index++)
+        blocks[index] = allocate(bytes);
+    expect(arena->trees == 2);
+    /* The current slab is to lie in the home tree. */
+    for (unsigned index = 0; index < 8; index++)
+        release(blocks[index]);
+    for (unsigned index = 0; index < 8; index++)
+        blocks[index] = allocate(bytes);
+    expect(bm_arena_is_home(arena,
+                            bm_tree_of(bm_cursor_slab(&arena->cursors[bm_class_of_size(bytes)]))));
+    for (unsigned index = count; index-- > 0;)
+        release(blocks[index]);
+    expect(arena->trees == 2);
+    bm_mutex_lock(&arena->gate);
+    (void)bm_arena_decay(arena, 2000, &purged);
+    expect(arena->trees == 1);
+    bm_arena_verify(arena);
     bm_mutex_unlock(&arena->gate);
 }
 
@@ -281,6 +317,10 @@ TEST_WITHIN(arena, does_not_rest_with_much_or_with_a_live_block)
     release(allocate(100));
     expect_no_rest();
     heap.source.purge_delay_ms = BM_PURGE_DELAY_MS;
+    heap.source.spares_addresses = true;
+    release(allocate(100));
+    expect_no_rest();
+    heap.source.spares_addresses = false;
     for (unsigned index = 0; index < count; index++)
         blocks[index] = allocate(bytes);
     for (unsigned index = 0; index < count; index++)

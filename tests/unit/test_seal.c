@@ -70,6 +70,38 @@ Test(seal, of_one_block_is_none_of_another, .init = init)
     cr_expect_not(bm_seal_read(other, CAPACITY, &sealed));
 }
 
+/* What a copy from one block brings into another of its size is seen, as often as chance has it:
+ * one filler in 32 is the same, wherever the blocks lie. */
+Test(seal, fillers_differ_at_every_distance, .init = init)
+{
+    enum { BLOCKS = 4000, SAID = BM_SEAL_LIVE };
+    for (unsigned shift = 4; shift <= 30; shift++) {
+        unsigned same = 0;
+        for (uintptr_t block_at = 0; block_at < BLOCKS; block_at++) {
+            uintptr_t start = (block_at << 31) + (block_at << 4);
+            uint64_t left = bm_seal_of((void *)start, SAID);
+            uint64_t right = bm_seal_of((void *)(start + ((uintptr_t)1 << shift)), SAID);
+            same += (uint8_t)left == (uint8_t)right;
+        }
+        cr_expect_lt(same, BLOCKS / 16, "shift %u: %u of %d", shift, same, BLOCKS);
+    }
+}
+
+/* Two seals of a slab don't give away the third. */
+Test(seal, does_not_follow_from_two_others, .init = init)
+{
+    enum { SLOTS = 1000, SAID = BM_SEAL_LIVE };
+    unsigned guessed = 0;
+    for (uintptr_t slot = 0; slot < SLOTS; slot++) {
+        char *start = (char *)(slot * 96);
+        uint64_t first = bm_seal_of(start, SAID) >> 2 << 16;
+        uint64_t second = bm_seal_of(start + 96, SAID) >> 2 << 16;
+        uint64_t third = bm_seal_of(start + 192, SAID) >> 2 << 16;
+        guessed += (third - second) >> 40 == (second - first) >> 40;
+    }
+    cr_expect_lt(guessed, SLOTS / 100, "%u of %d", guessed, SLOTS);
+}
+
 Test(seal, is_broken_once, .init = init)
 {
     struct bm_sealed sealed;

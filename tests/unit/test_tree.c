@@ -160,7 +160,11 @@ Test(tree, gives_a_slab_the_place_of_an_old_one)
     struct bm_slab *slab = bm_tree_make_page_block(tree, 9, 4, &is_zero);
     expect(bm_slab_first_leaf(slab) == first && !is_zero);
     bm_tree_verify(tree);
-    /* In use: any other. */
+    /* Clean, or in use: any other. */
+    recycle(tree, slab);
+    expect(purge_all(tree, &source) > 0);
+    slab = bm_tree_make_page_block(tree, 9, 4, &is_zero);
+    expect(bm_slab_first_leaf(slab) != first);
     recycle(tree, slab);
     for (unsigned count = 0; count < 3; count++)
         (void)bm_tree_make_page_block(tree, 10, 4, &is_zero);

@@ -37,8 +37,7 @@ BM_INLINE void *take_own_slot(size_t bytes, size_t *capacity)
     if (bm_unlikely(arena == NULL))
         return NULL;
     struct bm_cursor *cursor = bm_arena_cursor(arena, bytes);
-    if (bm_unlikely(!bm_arena_take(cursor, &start)) &&
-        (!bm_arena_aim(cursor) || !bm_arena_take(cursor, &start)))
+    if (bm_unlikely(!bm_arena_take(cursor, &start)))
         return NULL;
     *capacity = cursor->slot_bytes;
     return start;
@@ -143,13 +142,14 @@ void *bm_sealed_allocate_aligned(size_t alignment, size_t bytes, bool *is_zero)
 
 void *bm_sealed_allocate(size_t bytes, bool *is_zero)
 {
-    if (bm_likely(bytes - 1 < BM_SMALL_MAX - BM_SEAL_BYTES)) {
-        void *block = allocate_slot(BM_QUANTUM, bytes, bytes);
-        *is_zero = true;
-        if (bm_likely(block != NULL))
-            return block;
-    }
-    return bm_sealed_allocate_aligned(BM_QUANTUM, bytes, is_zero);
+    if (bm_unlikely(bytes - 1 >= BM_SMALL_MAX - BM_SEAL_BYTES))
+        return bm_sealed_allocate_aligned(BM_QUANTUM, bytes, is_zero);
+    *is_zero = true;
+    void *block = allocate_slot(BM_QUANTUM, bytes, bytes);
+    if (bm_likely(block != NULL) || bm_thread.quarantine == NULL)
+        return block;
+    empty_quarantine();
+    return allocate_slot(BM_QUANTUM, bytes, bytes);
 }
 
 /* ---- find ---- */
