@@ -92,11 +92,10 @@ Test(seal, does_not_follow_from_two_others, .init = init)
 {
     enum { SLOTS = 1000, SAID = BM_SEAL_LIVE };
     unsigned guessed = 0;
-    for (uintptr_t slot = 0; slot < SLOTS; slot++) {
-        char *start = (char *)(slot * 96);
-        uint64_t first = bm_seal_of(start, SAID) >> 2 << 16;
-        uint64_t second = bm_seal_of(start + 96, SAID) >> 2 << 16;
-        uint64_t third = bm_seal_of(start + 192, SAID) >> 2 << 16;
+    for (uintptr_t start = 0; start < 96 * SLOTS; start += 96) {
+        uint64_t first = bm_seal_of((void *)start, SAID) >> 2 << 16;
+        uint64_t second = bm_seal_of((void *)(start + 96), SAID) >> 2 << 16;
+        uint64_t third = bm_seal_of((void *)(start + 192), SAID) >> 2 << 16;
         guessed += (third - second) >> 40 == (second - first) >> 40;
     }
     cr_expect_lt(guessed, SLOTS / 100, "%u of %d", guessed, SLOTS);
