@@ -138,7 +138,6 @@ static struct bm_tree *find_or_add_tree(struct bm_arena *arena, unsigned order)
     return tree;
 }
 
-/* Also without the gate, by the owner: then a sweep may just be changing it. */
 static void count_slab(struct bm_arena *arena, unsigned size_class, int change)
 {
     uint32_t count = bm_slabs_of_class(arena, size_class) + (uint32_t)change;

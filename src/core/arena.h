@@ -233,7 +233,8 @@ BM_INLINE _Atomic(struct bm_tree *) *bm_arena_own_chunk(struct bm_arena *arena,
     return &arena->own_chunks[((uintptr_t)tree >> BM_CHUNK_SHIFT) % BM_OWN_CHUNKS];
 }
 
-/* Live slabs of a class. */
+/* Live slabs of a class. Also without the gate, by the owner: then a sweep may just be changing
+ * their number. */
 static inline uint32_t bm_slabs_of_class(struct bm_arena *arena, unsigned size_class)
 {
     return atomic_load_explicit(&arena->slabs_of_class[size_class], memory_order_relaxed);

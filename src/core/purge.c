@@ -141,8 +141,8 @@ size_t bm_arena_purgeable_bytes(struct bm_arena *arena)
     return leaves * BM_LEAF_BYTES;
 }
 
-/* If an arena that rests was adopted in the meantime, its owner loses some empty slabs, as by a
- * trim. */
+/* A sweep goes through all that is pending: not unless it finds something, or a rest is over. If
+ * the arena was adopted in the meantime, its owner loses some empty slabs, as by a trim. */
 static void sweep_and_end_rest(struct bm_arena *arena)
 {
     bool is_over = arena->rest == BM_REST_SEEN;
@@ -156,7 +156,7 @@ static void sweep_and_end_rest(struct bm_arena *arena)
     bm_arena_shed(arena);
 }
 
-/* Once in an interval. A sweep goes through all that is pending: not unless it finds something. */
+/* Once in an interval. */
 static void look_around(struct bm_arena *arena, uint64_t now_ms, size_t *purged_leaves)
 {
     sweep_and_end_rest(arena);

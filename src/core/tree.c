@@ -102,14 +102,9 @@ int bm_tree_room(const struct bm_tree *tree)
 
 /* ---- descriptors ---- */
 
-static unsigned vacant_list(unsigned leaves)
-{
-    return leaves < BM_TREE_VACANT_LISTS ? leaves : 0;
-}
-
 static void push_vacant(struct bm_tree *tree, struct bm_slab *slab)
 {
-    unsigned list = vacant_list(slab->leaves);
+    unsigned list = bm_tree_vacant_list(slab->leaves);
     slab->next = tree->vacant[list];
     tree->vacant[list] = slab;
     tree->vacant_lists |= UINT64_C(1) << list;
@@ -127,7 +122,7 @@ static struct bm_slab *pop_vacant(struct bm_tree *tree, unsigned list)
 /* One of a slab of as many leaves, if there is any. */
 static struct bm_slab *take_descriptor(struct bm_tree *tree, unsigned leaves)
 {
-    unsigned list = vacant_list(leaves);
+    unsigned list = bm_tree_vacant_list(leaves);
     if (tree->vacant[list] == NULL && tree->vacant_lists != 0)
         list = bm_lowest_bit(tree->vacant_lists);
     if (tree->vacant[list] != NULL)

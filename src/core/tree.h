@@ -97,6 +97,12 @@ static inline unsigned bm_tree_leaves_for_blocks(const struct bm_tree *tree)
     return BM_TREE_LEAVES - BM_TREE_GUARD_LEAVES - tree->header_leaves;
 }
 
+/* The list that a vacant descriptor of a slab of so many leaves hangs in. */
+static inline unsigned bm_tree_vacant_list(unsigned leaves)
+{
+    return leaves < BM_TREE_VACANT_LISTS ? leaves : 0;
+}
+
 static inline unsigned bm_tree_slab_number(const struct bm_tree *tree, const struct bm_slab *slab)
 {
     return (unsigned)(slab - tree->slabs);

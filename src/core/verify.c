@@ -60,7 +60,7 @@ static unsigned verify_vacant(struct bm_tree *tree)
         REQUIRE((tree->vacant[list] != NULL) == (tree->vacant_lists >> list & 1));
         for (struct bm_slab *slab = tree->vacant[list]; slab != NULL; slab = slab->next) {
             REQUIRE(slab->state == BM_SLAB_VACANT);
-            REQUIRE(list == (slab->leaves < BM_TREE_VACANT_LISTS ? slab->leaves : 0));
+            REQUIRE(list == bm_tree_vacant_list(slab->leaves));
             vacant++;
         }
     }

@@ -396,7 +396,7 @@ Test(verify, finds_broken_trees)
         {"(own & remote) == 0", free_own_and_remote, verify_arena},
         {"(tree->vacant_lists >> list & 1)", forget_a_vacant_list, verify_tree},
         {"slab->state == BM_SLAB_VACANT", list_a_live_slab_as_vacant, verify_tree},
-        {"slab->leaves : 0)", list_a_vacant_slab_by_other_leaves, verify_tree},
+        {"list == bm_tree_vacant_list(", list_a_vacant_slab_by_other_leaves, verify_tree},
         {"verify_vacant(tree) == tree->slabs_made", lose_a_vacant_slab, verify_tree},
     };
     CHECK_ALL(corruptions);

@@ -6,21 +6,11 @@
 #include "api/hardened/guard.h"
 #include "api/hardened/quarantine.h"
 #include "api/hardened/seal.h"
+#include "api/hardened/sealed_place.h"
 #include "api/system_memory.h"
 #include "api/thread_arena.h"
 #include "base/bits.h"
 #include "base/message.h"
-#include "core/huge.h"
-
-/* A live block, or one that looks like it: its seal is still to be read. */
-struct found {
-    char *start;
-    size_t capacity;      /* the seal included */
-    size_t slot_bytes;    /* for messages */
-    bool is_slot;         /* else pages, with a guard at both ends */
-    struct bm_tree *tree; /* NULL: a huge block */
-    struct bm_slab *slab;
-};
 
 _Static_assert(sizeof(struct bm_quarantine) + BM_SEAL_BYTES <= BM_SMALL_MAX,
                "a quarantine lies in a slot");
@@ -128,16 +118,22 @@ static bool is_possible(size_t bytes)
     return bytes <= PTRDIFF_MAX && (uint64_t)bytes >> BM_ADDRESS_BITS == 0;
 }
 
+/* There was no memory: what waits in quarantine may be what is missing. */
+static BM_SLOW void *allocate_after_quarantine(size_t alignment, size_t bytes, bool *is_zero)
+{
+    if (bm_thread.quarantine == NULL)
+        return NULL;
+    empty_quarantine();
+    return allocate(alignment, bytes, bytes, is_zero);
+}
+
 void *bm_sealed_allocate_aligned(size_t alignment, size_t bytes, bool *is_zero)
 {
     /* No reason to let go of what waits in quarantine. */
     if (bm_unlikely(!is_possible(bytes)) || bm_unlikely(!is_possible(alignment)))
         return NULL;
     void *block = allocate(alignment, bytes, bytes, is_zero);
-    if (bm_likely(block != NULL) || bm_thread.quarantine == NULL)
-        return block;
-    empty_quarantine();
-    return allocate(alignment, bytes, bytes, is_zero);
+    return bm_likely(block != NULL) ? block : allocate_after_quarantine(alignment, bytes, is_zero);
 }
 
 void *bm_sealed_allocate(size_t bytes, bool *is_zero)
@@ -146,139 +142,23 @@ void *bm_sealed_allocate(size_t bytes, bool *is_zero)
         return bm_sealed_allocate_aligned(BM_QUANTUM, bytes, is_zero);
     *is_zero = true;
     void *block = allocate_slot(BM_QUANTUM, bytes, bytes);
-    if (bm_likely(block != NULL) || bm_thread.quarantine == NULL)
-        return block;
-    empty_quarantine();
-    return allocate_slot(BM_QUANTUM, bytes, bytes);
+    return bm_likely(block != NULL) ? block : allocate_after_quarantine(BM_QUANTUM, bytes, is_zero);
 }
 
 /* ---- find ---- */
 
-BM_INLINE struct found found_slot(struct bm_tree *tree, struct bm_slab *slab, void *block)
-{
-    size_t slot_bytes = bm_slab_slot_bytes(slab);
-    return (struct found){
-        .start = block,
-        .capacity = slot_bytes,
-        .slot_bytes = slot_bytes,
-        .is_slot = true,
-        .tree = tree,
-        .slab = slab,
-    };
-}
-
-/* A slot of the calling thread's arena. */
-BM_INLINE bool find_own_slot(void *block, struct found *found)
-{
-    struct bm_found fast;
-    struct bm_arena *arena = bm_thread.arena;
-    if (bm_unlikely(arena == NULL) || bm_unlikely(!bm_arena_find_fast(arena, block, &fast)) ||
-        bm_unlikely(fast.slab->size_class == BM_PAGE_CLASS))
-        return false;
-    *found = found_slot(bm_tree_of(block), fast.slab, block);
-    return true;
-}
-
-/* The program's bytes begin somewhere in a page block, at a page. */
-static bool find_pages(void *block, struct found *found)
-{
-    struct bm_place place;
-    struct bm_tree *tree = bm_tree_of(block);
-    size_t page_bytes = bm_system_page_bytes();
-    if ((uintptr_t)block % page_bytes != 0 || !bm_system_has(&tree->chunk) ||
-        tree->chunk.kind != BM_CHUNK_TREE)
-        return false;
-    const struct bm_slab *slab = bm_tree_slab_at(tree, bm_tree_offset(tree, block));
-    char *first = (char *)tree + slab->first_byte;
-    size_t lead = (size_t)((char *)block - first);
-    if (slab->size_class != BM_PAGE_CLASS || !bm_block_locate(first, &place) || lead < page_bytes ||
-        lead + page_bytes >= place.bytes)
-        return false;
-    *found = (struct found){
-        .start = block,
-        .capacity = place.bytes - lead - page_bytes,
-        .slot_bytes = place.bytes,
-        .tree = place.tree,
-        .slab = place.slab,
-    };
-    return true;
-}
-
-void *bm_sealed_start_of_pages(struct bm_tree *tree, struct bm_slab *slab, size_t *capacity)
-{
-    struct bm_sealed sealed;
-    size_t page_bytes = bm_system_page_bytes();
-    char *first = (char *)tree + slab->first_byte;
-    char *end = first + bm_slab_slot_bytes(slab) - page_bytes;
-    for (char *start = first + page_bytes; start < end; start = first + 2 * (start - first)) {
-        *capacity = (size_t)(end - start);
-        if (bm_seal_read(start, *capacity, &sealed))
-            return start;
-    }
-    *capacity = (size_t)(end - first) - page_bytes;
-    return first + page_bytes;
-}
-
-/* Whether an address in a live page block isn't where the program's bytes begin. */
-static bool is_inside_pages(const struct found *found)
-{
-    size_t capacity;
-    struct bm_sealed sealed;
-    if (found->is_slot || found->tree == NULL)
-        return false;
-    char *start = bm_sealed_start_of_pages(found->tree, found->slab, &capacity);
-    return start != found->start && bm_seal_read(start, capacity, &sealed);
-}
-
-static bool find_elsewhere(void *block, struct found *found)
-{
-    struct bm_place place;
-    if (!bm_block_locate(block, &place))
-        return find_pages(block, found);
-    if (place.huge != NULL) {
-        *found = (struct found){
-            .start = block,
-            .capacity = place.bytes - bm_system_page_bytes(),
-            .slot_bytes = place.bytes,
-        };
-        return true;
-    }
-    if (place.slab->size_class == BM_PAGE_CLASS)
-        return false;
-    *found = found_slot(place.tree, place.slab, block);
-    return true;
-}
-
-static BM_COLD BM_NORETURN void report_broken(struct found found, uint64_t seal,
-                                              const char *operation)
-{
-    if (is_inside_pages(&found))
-        bm_block_report(found.start, operation);
-    if (seal == 0)
-        bm_block_report_freed(found.start, operation, found.slot_bytes);
-    bm_misuse("overflow", found.start, found.slot_bytes);
-}
-
-/* Reads the seal of what was found, or aborts. */
-BM_INLINE void expect_sealed(const struct found *found, const char *operation,
-                             struct bm_sealed *sealed)
-{
-    if (bm_unlikely(!bm_seal_read(found->start, found->capacity, sealed)) ||
-        bm_unlikely(!bm_seal_is_intact(found->start, found->capacity, sealed)))
-        report_broken(*found, sealed->seal, operation);
-}
-
 /* Finds a live block and reads its seal, or aborts. */
-static void find(void *block, const char *operation, struct found *found, struct bm_sealed *sealed)
+static void find(void *block, const char *operation, struct bm_sealed_place *found,
+                 struct bm_sealed *sealed)
 {
-    if (!find_own_slot(block, found) && !find_elsewhere(block, found))
+    if (!bm_sealed_locate_own_slot(block, found) && !bm_sealed_locate_elsewhere(block, found))
         bm_block_report(block, operation);
-    expect_sealed(found, operation, sealed);
+    bm_sealed_expect(found, operation, sealed);
 }
 
 size_t bm_sealed_bytes(void *block, const char *operation)
 {
-    struct found found;
+    struct bm_sealed_place found;
     struct bm_sealed sealed;
     if (bm_empty_block_is_live(block))
         return 0;
@@ -289,7 +169,7 @@ size_t bm_sealed_bytes(void *block, const char *operation)
 size_t bm_sealed_find(void *block, const char *operation, struct bm_tree **tree,
                       struct bm_slab **slab)
 {
-    struct found found;
+    struct bm_sealed_place found;
     struct bm_sealed sealed;
     if (bm_empty_block_is_live(block)) {
         *tree = NULL;
@@ -314,11 +194,11 @@ static BM_SLOW void release_slot(void *start, size_t capacity)
 }
 
 /* Pages in quarantine. The last one is accessible, for its seal tells whether they are freed. */
-static struct found expect_zero_last_page(void *start)
+static struct bm_sealed_place expect_zero_last_page(void *start)
 {
-    struct found found;
+    struct bm_sealed_place found;
     size_t page_bytes = bm_system_page_bytes();
-    bool is_there = find_elsewhere(start, &found);
+    bool is_there = bm_sealed_locate_elsewhere(start, &found);
     bm_assert(is_there);
     (void)is_there;
     expect_zero(start, found.start + found.capacity - page_bytes, page_bytes, found.slot_bytes);
@@ -327,7 +207,7 @@ static struct found expect_zero_last_page(void *start)
 
 static BM_SLOW void release_pages(void *start, bool has_guards)
 {
-    struct found found = expect_zero_last_page(start);
+    struct bm_sealed_place found = expect_zero_last_page(start);
     /* Pages that stay inaccessible are of no use to anybody: they are lost. */
     if (has_guards && !bm_guard_open(start, found.capacity))
         return;
@@ -402,10 +282,10 @@ static BM_SLOW void retire_pages(char *start, size_t capacity, bool is_guarded)
                                 is_guarded ? BM_DETAINED_GUARDED : BM_DETAINED_PAGES});
 }
 
-BM_INLINE void free_found(const struct found *found, size_t bytes)
+BM_INLINE void free_found(const struct bm_sealed_place *found, size_t bytes)
 {
     struct bm_sealed sealed;
-    expect_sealed(found, "free", &sealed);
+    bm_sealed_expect(found, "free", &sealed);
     if (bm_unlikely(bytes != SIZE_MAX && bytes != sealed.bytes))
         bm_misuse("invalid size", found->start, found->slot_bytes);
     if (found->is_slot && (bm_tree_offset(found->tree, found->start) != found->slab->first_byte ||
@@ -421,22 +301,22 @@ BM_INLINE void free_found(const struct found *found, size_t bytes)
 
 static BM_SLOW void free_elsewhere(void *block, size_t bytes)
 {
-    struct found found;
+    struct bm_sealed_place found;
     if (bm_empty_block_has(block)) {
         if (bytes != SIZE_MAX && bytes != 0 && bm_empty_block_is_live(block))
             bm_misuse("invalid size", block, 0);
         bm_empty_block_free(block);
         return;
     }
-    if (!find_elsewhere(block, &found))
+    if (!bm_sealed_locate_elsewhere(block, &found))
         bm_block_report(block, "free");
     free_found(&found, bytes);
 }
 
 void bm_sealed_free(void *block, size_t bytes)
 {
-    struct found found;
-    if (bm_likely(find_own_slot(block, &found)))
+    struct bm_sealed_place found;
+    if (bm_likely(bm_sealed_locate_own_slot(block, &found)))
         free_found(&found, bytes);
     else
         free_elsewhere(block, bytes);
@@ -458,7 +338,7 @@ void bm_sealed_check_detained(void)
 
 void bm_sealed_end_thread(void)
 {
-    struct found found;
+    struct bm_sealed_place found;
     struct bm_sealed sealed;
     struct bm_quarantine *quarantine = bm_thread.quarantine;
     if (quarantine == NULL)
@@ -473,7 +353,7 @@ void bm_sealed_end_thread(void)
 
 /* ---- resize ---- */
 
-static bool may_stay(const struct found *found, size_t bytes)
+static bool may_stay(const struct bm_sealed_place *found, size_t bytes)
 {
     size_t room = found->capacity - BM_SEAL_BYTES;
     if (found->is_slot)
@@ -483,7 +363,8 @@ static bool may_stay(const struct found *found, size_t bytes)
 }
 
 /* Bytes that come to a block read as zero: they held the filler. */
-static void resize_in_place(struct found *found, const struct bm_sealed *sealed, size_t bytes)
+static void resize_in_place(struct bm_sealed_place *found, const struct bm_sealed *sealed,
+                            size_t bytes)
 {
     if (!bm_seal_break(found->start, found->capacity, sealed->seal))
         bm_block_report_freed(found->start, "realloc", found->slot_bytes);
@@ -494,7 +375,7 @@ static void resize_in_place(struct found *found, const struct bm_sealed *sealed,
 
 void *bm_sealed_resize(void *block, size_t bytes)
 {
-    struct found found;
+    struct bm_sealed_place found;
     struct bm_sealed sealed = {0};
     bool is_zero;
     bool is_empty = bm_empty_block_is_live(block);

@@ -30,10 +30,6 @@ size_t bm_sealed_find(void *block, const char *operation, struct bm_tree **tree,
                       struct bm_slab **slab);
 void *bm_sealed_resize(void *block, size_t bytes);
 
-/* Where the program's bytes begin in a page block: where the seal is valid, or the first place they
- * may begin at; and the capacity. */
-void *bm_sealed_start_of_pages(struct bm_tree *tree, struct bm_slab *slab, size_t *capacity);
-
 /* Aborts with "write after free" when a block in the calling thread's quarantine was written to. */
 void bm_sealed_check_detained(void);
 

@@ -3,6 +3,7 @@
 #include "api/arenas.h"
 #include "api/hardened/seal.h"
 #include "api/hardened/sealed_block.h"
+#include "api/hardened/sealed_place.h"
 #include "api/system_memory.h"
 #include "base/message.h"
 
