@@ -4,6 +4,9 @@
 #include <buddymalloc/buddymalloc.h>
 #include <criterion/criterion.h>
 #include <pthread.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 enum { thread_count = 8, block_count = 400 };
 
@@ -134,4 +137,52 @@ Test(threads, memory_stays_flat_over_many_short_threads)
             held_early = buddymalloc_mallinfo2().arena;
     }
     cr_assert_leq(buddymalloc_mallinfo2().arena, held_early + 8 * MIB);
+}
+
+/* ---- an arena at rest ---- */
+
+static void *live_lightly(void *unused)
+{
+    buddymalloc_free(buddymalloc_malloc(100));
+    return unused;
+}
+
+/* Bytes that are held once such a thread has lived. */
+static size_t held_after_a_thread(void)
+{
+    pthread_t thread;
+    cr_assert_eq(pthread_create(&thread, NULL, live_lightly, NULL), 0);
+    cr_assert_eq(pthread_join(thread, NULL), 0);
+    return buddymalloc_held_bytes();
+}
+
+static size_t held_at_start(void)
+{
+    buddymalloc_free(buddymalloc_malloc(1));
+    return buddymalloc_held_bytes();
+}
+
+Test(threads, small_arena_waits_for_the_next_thread)
+{
+    size_t before = held_at_start();
+    size_t at_rest = held_after_a_thread();
+    cr_expect_gt(at_rest, before);
+    cr_expect_leq(at_rest, before + 1 * MIB);
+    cr_expect_eq(held_after_a_thread(), at_rest);
+    pid_t child = fork();
+    if (child == 0)
+        _exit(buddymalloc_held_bytes() == at_rest ? 0 : 1);
+    int status = 0;
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_expect_eq(status, 0);
+    cr_expect_eq(buddymalloc_malloc_trim(0), 1);
+    cr_expect_leq(buddymalloc_held_bytes(), before);
+}
+
+Test(threads, no_arena_waits_where_addresses_are_scarce)
+{
+    struct rlimit limit = {.rlim_cur = 1024 * MIB, .rlim_max = RLIM_INFINITY};
+    cr_assert_eq(setrlimit(RLIMIT_DATA, &limit), 0);
+    size_t before = held_at_start();
+    cr_expect_eq(held_after_a_thread(), before);
 }

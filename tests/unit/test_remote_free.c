@@ -299,6 +299,36 @@ TEST_WITHIN(remote_free, a_double_free_across_a_sweep_is_found)
     free(blocks);
 }
 
+/* The same, and the first free's thread ended in between: its arena rests. */
+static void decay_it(void *context)
+{
+    size_t purged = 0;
+    (void)context;
+    (void)bm_arena_decay(arena, 2000, &purged);
+}
+
+TEST_WITHIN(remote_free, a_double_free_is_found_when_a_rest_ends)
+{
+    size_t purged = 0;
+    if (BM_HARDENED)
+        return;
+    /* 64 bytes are a lender's class. */
+    void *block = allocate(64);
+    struct bm_slab *slab = core_heap_slab(block);
+    struct bm_remote *word = &bm_tree_remote_line(bm_tree_of(slab), slab)->word[0];
+    core_heap_free(&heap, arena, block);
+    bm_mutex_lock(&arena->gate);
+    bm_arena_retire(arena, true);
+    (void)bm_arena_decay(arena, 1000, &purged);
+    bm_mutex_unlock(&arena->gate);
+    expect(slab->state == BM_SLAB_LISTED);
+    atomic_store(&word->bits, 1);
+    atomic_store(&arena->pending, word);
+    expect(dies_saying("double free", decay_it, NULL));
+    atomic_store(&word->bits, 0);
+    atomic_store(&arena->pending, NULL);
+}
+
 TEST_WITHIN(remote_free, recycles_listed_slabs_that_are_empty)
 {
     unsigned slots = bm_size_classes[bm_class_of_size(2048)].slots;
