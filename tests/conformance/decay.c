@@ -133,7 +133,9 @@ Test(decay, small_blocks_go_back_within_the_purge_delay)
     cr_expect_leq(ms, 2 * purge_delay_ms, "%u ms", ms);
 }
 
-/* One in a thousand stays: the pages between them go all the same, tree by tree. */
+/* One in a thousand stays: the pages between them go all the same, tree by tree. A slab is purged in
+ * the second round that finds it listed. A round begins once in a purge delay, and the first may have
+ * begun just before. */
 Test(decay, pages_between_survivors_go_back)
 {
     skip_with_huge_pages();
@@ -151,7 +153,7 @@ Test(decay, pages_between_survivors_go_back)
     }
     cr_assert_lt(live, 1 * MIB);
     unsigned ms = ms_until_resident(before + small_count * sizeof *small + 40 * MIB);
-    cr_expect_leq(ms, 2 * purge_delay_ms, "%u ms", ms);
+    cr_expect_leq(ms, 3 * purge_delay_ms, "%u ms", ms);
     free_small_blocks(small, small_count);
 }
 
