@@ -21,7 +21,7 @@ PREFIX = "measured_"
 
 # What hit_path measures in each mode. In `malloc` nothing is freed.
 MEASURED = {"pairs": ("malloc", "free"), "phases": ("malloc", "free"), "malloc": ("malloc",),
-            "calloc": ("calloc",), "stay": ("realloc",), "move": ("realloc",),
+            "calloc": ("calloc",), "stay": ("realloc",), "move": ("realloc",), "remote": ("free",),
             "operators": ("new", "delete", "new_aligned", "delete_sized")}
 TREE_PATTERNS = ("split", "fit")
 TREE_ORDERS = range(11)  # a tree of 1024 leaves

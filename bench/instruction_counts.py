@@ -20,6 +20,7 @@ import callgrind
 
 SIZES = (16, 32, 48, 64, 100, 128, 256, 512, 1024)
 REALLOC_SIZES = (64, 1024)
+REMOTE_SIZES = (64, 1024)
 OPERATOR_SIZES = (16, 64, 1024)
 CALLS_COUNTED = 512
 RISE_MAX = 0.01
@@ -42,7 +43,7 @@ def measure_slots(hit_path, library):
 
 
 def measure_others(hit_path, library):
-    """The hit paths of calloc and realloc."""
+    """The hit paths of calloc and realloc, and of free by another thread."""
     cases = [("calloc", "calloc_hit", SIZES), ("stay", "realloc_stay_hit", REALLOC_SIZES),
              ("move", "realloc_move_hit", REALLOC_SIZES)]
     counts = {}
@@ -50,6 +51,9 @@ def measure_others(hit_path, library):
         for size in sizes:
             calls = callgrind.count_hit_path(hit_path, library, mode, size, CALLS_COUNTED)
             counts[f"{name}_{size}"] = float(calls[mode if mode == "calloc" else "realloc"].hit)
+    for size in REMOTE_SIZES:
+        calls = callgrind.count_hit_path(hit_path, library, "remote", size, CALLS_COUNTED)
+        counts[f"free_remote_hit_{size}"] = float(calls["free"].hit)
     return counts
 
 
@@ -104,6 +108,7 @@ def write_golden(path, compiler, counts):
              "# refill_per_slot, flush_per_slot: the mean minus the hit, of malloc and of free.",
              "# calloc_hit: its clearing included. realloc_stay_hit: to the size the block has.",
              "# realloc_move_hit: to twice the size, the copy and the free included.",
+             "# free_remote_hit: by a thread that allocates nothing.",
              "# operator_new_hit and its like: of C++'s operators; an alignment is 64.",
              "# tree_allocate, tree_release: the buddy tree's, by order. split: from one free",
              "# block of order 10, and back to it. fit: the last block, nothing to split or merge.",

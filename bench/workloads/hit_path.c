@@ -8,6 +8,8 @@
  *     hit_path stay   SIZE COUNT    COUNT times realloc of one block to the size it has
  *     hit_path move   SIZE COUNT    malloc, realloc to twice the size, free, malloc, …; only
  *                                   realloc is measured
+ *     hit_path remote SIZE COUNT    COUNT times malloc, then COUNT times free by another thread;
+ *                                   only free is measured
  *     hit_path operators SIZE COUNT C++'s: new, delete, new aligned to 64, sized delete, …
  *
  * Every measured call goes through measured_malloc or its like, so that a profile shows the
@@ -16,6 +18,7 @@
  */
 #include "support.h"
 
+#include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -116,6 +119,23 @@ static void run_phases(size_t size, size_t count, allocate_function *allocate,
         release(blocks[i]);
 }
 
+static void *free_blocks(void *count)
+{
+    for (size_t i = 0; i < *(size_t *)count; i++)
+        measured_free(blocks[i]);
+    return NULL;
+}
+
+static void run_remote(size_t size, size_t count)
+{
+    pthread_t thread;
+    for (size_t i = 0; i < count; i++)
+        blocks[i] = bench_malloc(size);
+    if (pthread_create(&thread, NULL, free_blocks, &count) != 0)
+        bench_fail("hit_path: no thread");
+    (void)pthread_join(thread, NULL);
+}
+
 static void run_calloc(size_t size, size_t count, allocate_zeroed_function *allocate)
 {
     for (size_t i = 0; i < count; i++)
@@ -161,7 +181,8 @@ static void run_operators(size_t size, size_t count)
 int main(int argc, char **argv)
 {
     if (argc != 4)
-        bench_fail("usage: hit_path pairs|phases|malloc|calloc|stay|move|operators SIZE COUNT");
+        bench_fail("usage: hit_path pairs|phases|malloc|calloc|stay|move|remote|operators SIZE "
+                   "COUNT");
     size_t size = bench_parse_count(argv[2], "hit_path: SIZE must be a positive number");
     size_t count = bench_parse_count(argv[3], "hit_path: COUNT must be a positive number");
     if (count > blocks_max)
@@ -187,10 +208,13 @@ int main(int argc, char **argv)
     } else if (strcmp(argv[1], "move") == 0) {
         run_move(size, count, realloc);
         run_move(size, count, measured_realloc);
+    } else if (strcmp(argv[1], "remote") == 0) {
+        run_remote(size, count);
     } else if (strcmp(argv[1], "operators") == 0) {
         run_operators(size, count);
     } else {
-        bench_fail("hit_path: the mode is pairs, phases, malloc, calloc, stay, move or operators");
+        bench_fail("hit_path: the mode is pairs, phases, malloc, calloc, stay, move, remote or "
+                   "operators");
     }
     return 0;
 }

@@ -156,8 +156,11 @@ static bool find_in(struct bm_chunk *chunk, void *block, struct bm_place *place)
     size_t slot;
     if (!bm_slab_find_slot(slab, offset, &slot))
         return false;
+    /* In this order: a sweep sets the own bit, then takes the remote one away. */
+    if (bm_slab_has_remote(slab, slot))
+        return false;
     uint64_t own = atomic_load_explicit(&slab->free[slot / 64], memory_order_acquire);
-    if ((own >> (slot % 64) & 1) != 0 || bm_remote_has(tree, slab, slot))
+    if ((own >> (slot % 64) & 1) != 0)
         return false;
     *place = (struct bm_place){
         .tree = tree, .slab = slab, .slot = slot, .bytes = bm_slab_slot_bytes(slab)};
@@ -279,16 +282,9 @@ static BM_COLD void free_outside(void *block)
     bm_empty_block_free(block);
 }
 
-static void free_block(void *block)
+static BM_SLOW void free_with_lookup(struct bm_chunk *chunk, void *block)
 {
     struct bm_place place;
-    struct bm_chunk *chunk = bm_chunk_of(block);
-    if (bm_unlikely(!bm_system_has(chunk))) {
-        free_outside(block);
-        return;
-    }
-    if (free_without_lookup(chunk, block))
-        return;
     if (bm_unlikely(!find_in(chunk, block, &place)))
         bm_block_report(block, "free");
     if (bm_unlikely(bm_options.perturb != 0))
@@ -305,7 +301,11 @@ static void free_block(void *block)
 /* The tick comes last, for what was just freed may be what the housekeeper waits for. */
 void bm_block_free(void *block)
 {
-    free_block(block);
+    struct bm_chunk *chunk = bm_chunk_of(block);
+    if (bm_unlikely(!bm_system_has(chunk)))
+        free_outside(block);
+    else if (!free_without_lookup(chunk, block))
+        free_with_lookup(chunk, block);
     bm_thread_tick();
 }
 

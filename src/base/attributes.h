@@ -12,6 +12,16 @@
 
 #define BM_MUST_CHECK __attribute__((warn_unused_result))
 #define BM_NORETURN   __attribute__((noreturn))
+
+/* Says that the cache line at an address is about to be written: another processor may have it.
+ * Compilers ask for it to be read only, unless they may rely on more than the oldest x86-64. */
+#if defined(__x86_64__)
+#define bm_prefetch_to_write(address) \
+    __asm__ volatile("prefetchw %0" : : "m"(*(const char *)(address)))
+#else
+#define bm_prefetch_to_write(address) __builtin_prefetch((address), 1)
+#endif
+
 /* Slow paths: out of line, so that the fast path around the call needs no stack frame. */
 #define BM_COLD __attribute__((noinline, cold))
 #define BM_SLOW __attribute__((noinline))

@@ -45,7 +45,7 @@ static inline bool bm_test_and_set(uint64_t *word, size_t index)
 {
     bool was_set;
 #if defined(__x86_64__)
-    __asm__("btsq %2, %0" : "+r"(*word), "=@ccc"(was_set) : "r"(index));
+    __asm__("btsq %q2, %0" : "+r"(*word), "=@ccc"(was_set) : "r"((uint32_t)index));
 #else
     was_set = *word >> (index % 64) & 1;
     *word |= UINT64_C(1) << (index % 64);
@@ -58,7 +58,7 @@ static inline bool bm_test_and_clear(uint64_t *word, size_t index)
 {
     bool was_set;
 #if defined(__x86_64__)
-    __asm__("btrq %2, %0" : "+r"(*word), "=@ccc"(was_set) : "r"(index));
+    __asm__("btrq %q2, %0" : "+r"(*word), "=@ccc"(was_set) : "r"((uint32_t)index));
 #else
     was_set = *word >> (index % 64) & 1;
     *word &= ~(UINT64_C(1) << (index % 64));

@@ -26,7 +26,7 @@
 #include "core/tree.h"
 
 enum {
-    BM_OWN_CHUNKS = 1024, /* side by side they span 4 GiB */
+    BM_OWN_CHUNKS = 1024, /* side by side they span 4 GiB: bits below 32 of an address say which */
     BM_KEPT_PAGE_BLOCKS = 8,
     BM_SWEEP_AFTER = 32, /* completed slabs, in the arena of a thread that may be asleep */
     /* Trees by the order of their largest free block; then those with no room, those empty. */
@@ -137,6 +137,7 @@ struct bm_arena {
 enum { BM_ARENA_LEAVES = (sizeof(struct bm_arena) + BM_LEAF_BYTES - 1) / BM_LEAF_BYTES };
 
 _Static_assert(sizeof(struct bm_cursor) == BM_CURSOR_BYTES, "bm_cursor_offsets is scaled by it");
+_Static_assert(BM_OWN_CHUNKS == (UINT64_C(1) << 32) >> BM_CHUNK_SHIFT, "see bm_arena_own_chunk");
 _Static_assert(
     offsetof(struct bm_arena, listed) + 64 * sizeof(struct bm_slab *) <= BM_LEAF_BYTES,
     "a small arena writes its cursors and lists in one page; offsets and own_chunks follow");
@@ -227,10 +228,10 @@ void bm_arena_file_tree(struct bm_arena *arena, struct bm_tree *tree);
 /* Walks every invariant of the arena and its trees; aborts with the broken one. Gate. */
 void bm_arena_verify(struct bm_arena *arena);
 
-BM_INLINE _Atomic(struct bm_tree *) *bm_arena_own_chunk(struct bm_arena *arena,
-                                                        const struct bm_tree *tree)
+/* The entry for the chunk that an address lies in. */
+BM_INLINE _Atomic(struct bm_tree *) *bm_arena_own_chunk(struct bm_arena *arena, const void *address)
 {
-    return &arena->own_chunks[((uintptr_t)tree >> BM_CHUNK_SHIFT) % BM_OWN_CHUNKS];
+    return &arena->own_chunks[(uint32_t)(uintptr_t)address >> BM_CHUNK_SHIFT];
 }
 
 /* Live slabs of a class. Also without the gate, by the owner: then a sweep may just be changing
@@ -287,16 +288,16 @@ struct bm_found {
 BM_INLINE bool bm_arena_find_fast(struct bm_arena *arena, void *block, struct bm_found *found)
 {
     struct bm_tree *tree = bm_tree_of(block);
-    size_t place = ((uintptr_t)block - 1) >> BM_CHUNK_SHIFT & (BM_OWN_CHUNKS - 1);
-    if (bm_unlikely(bm_peek(arena->own_chunks[place]) != tree))
-        return false;
-    /* A block that another thread freed already has a remote bit, which the slow path reads. */
-    if (bm_unlikely(bm_peek(arena->pending) != NULL))
+    if (bm_unlikely(bm_peek(*bm_arena_own_chunk(arena, (char *)block - 1)) != tree))
         return false;
     uint32_t offset = bm_tree_offset(tree, block);
     struct bm_slab *slab = bm_tree_slab_at(tree, offset);
     size_t slot;
     if (bm_unlikely(!bm_slab_find_slot(slab, offset, &slot)))
+        return false;
+    /* Another thread may have freed it already. Before the own bit, which a sweep sets before it
+     * takes the remote one away. */
+    if (bm_unlikely(bm_peek(arena->pending) != NULL) && bm_slab_has_remote(slab, slot))
         return false;
     found->slab = slab;
     found->word = &slab->free[slot / 64];

@@ -78,7 +78,7 @@ void bm_page_block_drop_all(struct bm_arena *arena)
  * that yet. */
 static bool is_unused(struct bm_slab *slab)
 {
-    return slot_is_free(slab) || bm_remote_has(bm_tree_of(slab), slab, 0);
+    return slot_is_free(slab) || bm_slab_has_remote(slab, 0);
 }
 
 static bool purge_pages(struct bm_chunk_source *source, struct bm_kept *kept, size_t *resident)
@@ -108,7 +108,7 @@ static size_t purge_unused(struct bm_arena *arena, struct bm_kept *kept)
         word, &expected, CLAIMED, memory_order_acquire, memory_order_relaxed);
     check_word(kept, is_claimed ? FREE : expected);
     /* Taken since it was found unused, which no test can time: GCOVR_EXCL_START */
-    if (!is_claimed && !bm_remote_has(bm_tree_of(kept->slab), kept->slab, 0))
+    if (!is_claimed && !bm_slab_has_remote(kept->slab, 0))
         return 0;
     /* GCOVR_EXCL_STOP */
     size_t resident;

@@ -63,42 +63,78 @@ static bool others_are_free(struct bm_slab *slab, struct bm_remote_line *line, u
     return true;
 }
 
-/* A guess, made before the OR because nothing may be touched after it. */
-static bool will_complete(struct bm_slab *slab, struct bm_remote_line *line, unsigned index,
-                          uint64_t own, uint64_t bit)
+/* A slot that a thread is about to free, and what it has to know of its slab: nothing of that may
+ * be touched after the OR. */
+struct remote_slot {
+    struct bm_arena *arena;
+    struct bm_remote *word;
+    uint64_t bit;
+    void *block;
+    unsigned size_class;
+    unsigned leaves;
+};
+
+static BM_COLD BM_NORETURN void report_double_free(struct remote_slot slot)
 {
-    uint64_t bits = own | bit | atomic_load_explicit(&line->word[index].bits, memory_order_relaxed);
-    return bits == bm_slab_word_mask(slab, index) && others_are_free(slab, line, index);
+    size_t page_block_bytes = (size_t)slot.leaves * BM_LEAF_BYTES;
+    bm_misuse("double free", slot.block,
+              slot.size_class == BM_PAGE_CLASS ? page_block_bytes
+                                               : bm_size_classes[slot.size_class].slot_bytes);
+}
+
+BM_INLINE void set_bit(struct remote_slot slot)
+{
+    uint64_t before = atomic_fetch_or_explicit(&slot.word->bits, slot.bit, memory_order_acq_rel);
+    if (bm_unlikely((before & slot.bit) != 0))
+        report_double_free(slot);
+    if (before == 0)
+        push(slot.arena, slot.word);
+}
+
+/* The same, where `bits` are those that word `index` of the slab will have in its owner's eyes and
+ * may be all of them. True: so will the other words of the slab, and there are so many such slabs
+ * that a sweep is worth while. A guess, for others free at the same time. */
+static BM_SLOW bool set_last_bit(struct remote_slot slot, struct bm_slab *slab, unsigned index,
+                                 uint64_t bits)
+{
+    bool wants_sweep = false;
+    if (bits == bm_slab_word_mask(slab, index) &&
+        others_are_free(slab, bm_slab_remote_line(slab), index)) {
+        _Atomic uint32_t *completed = &slot.arena->completed;
+        wants_sweep = atomic_fetch_add_explicit(completed, 1, memory_order_relaxed) + 1 >=
+                      atomic_load_explicit(&slot.arena->sweep_after, memory_order_relaxed);
+    }
+    set_bit(slot);
+    return wants_sweep;
 }
 
 bool bm_remote_free(struct bm_tree *tree, void *block)
 {
-    struct bm_arena *arena = tree->owner;
     uint32_t offset = bm_tree_offset(tree, block);
     struct bm_slab *slab = bm_tree_slab_at(tree, offset);
-    size_t slot;
-    if (bm_unlikely(!bm_slab_find_slot(slab, offset, &slot)))
+    struct bm_remote_line *line = bm_slab_remote_line(slab);
+    /* The descriptor and this are lines that others write to: let both come at once. */
+    bm_prefetch_to_write(line);
+    size_t number;
+    if (bm_unlikely(!bm_slab_find_slot(slab, offset, &number)))
         bm_misuse("invalid free", block, slab == tree->slabs ? 0 : bm_slab_slot_bytes(slab));
-    unsigned index = (unsigned)(slot / 64);
-    uint64_t bit = UINT64_C(1) << (slot % 64);
-    uint64_t own = atomic_load_explicit(&slab->free[index], memory_order_acquire);
-    struct bm_remote_line *line = bm_tree_remote_line(tree, slab);
-    struct bm_remote *word = &line->word[index];
-    size_t slot_bytes = bm_slab_slot_bytes(slab);
-    if (bm_unlikely((own & bit) != 0))
-        bm_misuse("double free", block, slot_bytes);
-    bool wants_sweep = false;
-    if (bm_unlikely(will_complete(slab, line, index, own, bit))) {
-        uint32_t completed =
-            1 + atomic_fetch_add_explicit(&arena->completed, 1, memory_order_relaxed);
-        wants_sweep = completed >= atomic_load_explicit(&arena->sweep_after, memory_order_relaxed);
-    }
-    uint64_t before = atomic_fetch_or_explicit(&word->bits, bit, memory_order_acq_rel);
-    if (bm_unlikely((before & bit) != 0))
-        bm_misuse("double free", block, slot_bytes);
-    if (before == 0)
-        push(arena, word);
-    return wants_sweep;
+    unsigned index = (unsigned)(number / 64);
+    struct remote_slot slot = {.arena = tree->owner,
+                               .word = &line->word[index],
+                               .bit = UINT64_C(1) << (number % 64),
+                               .block = block,
+                               .size_class = slab->size_class,
+                               .leaves = slab->leaves};
+    /* In this order: a sweep sets the own bits, then takes the remote ones away. */
+    uint64_t bits = atomic_load_explicit(&slot.word->bits, memory_order_acquire);
+    bits |= atomic_load_explicit(&slab->free[index], memory_order_acquire);
+    if (bm_unlikely((bits & slot.bit) != 0))
+        report_double_free(slot);
+    bits |= slot.bit;
+    if (bm_unlikely(bits == UINT64_MAX) || bm_slab_has_few_slots(slab))
+        return set_last_bit(slot, slab, index, bits);
+    set_bit(slot);
+    return false;
 }
 
 /* A slot that is free by own and remote bits was freed twice, by calls that overlapped in time. So
@@ -159,7 +195,7 @@ static bool all_popped(struct bm_remote_line *line)
 static void recycle_on_behalf(struct bm_arena *arena, struct bm_slab *slab)
 {
     struct bm_tree *tree = bm_tree_of(slab);
-    struct bm_remote_line *line = bm_tree_remote_line(tree, slab);
+    struct bm_remote_line *line = bm_slab_remote_line(slab);
     /* The own bits too, so that a second free that comes late is found to be one. */
     for (unsigned index = 0; index < BM_SLAB_WORDS; index++) {
         atomic_store_explicit(&slab->free[index], bm_slab_word_mask(slab, index),
@@ -185,7 +221,7 @@ void bm_remote_sweep(struct bm_arena *arena)
         struct bm_remote *next = without_mark(link_of(word));
         unsigned index;
         struct bm_slab *slab = slab_of(word, &index);
-        struct bm_remote_line *line = bm_tree_remote_line(bm_tree_of(slab), slab);
+        struct bm_remote_line *line = bm_slab_remote_line(slab);
         /* Acquired: who set a bit of a slot saw it live, so the own bit is read after that. */
         uint64_t bits = atomic_load_explicit(&word->bits, memory_order_acquire);
         bool was_recycled = bits == 0;

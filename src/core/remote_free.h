@@ -23,13 +23,6 @@
  * so many slabs of that arena wait, completely free, that a sweep is worth while. Any thread. */
 bool bm_remote_free(struct bm_tree *tree, void *block);
 
-/* Whether a slot is freed already by a remote bit that is not merged yet. */
-static inline bool bm_remote_has(struct bm_tree *tree, struct bm_slab *slab, size_t slot)
-{
-    struct bm_remote *word = &bm_tree_remote_line(tree, slab)->word[slot / 64];
-    return atomic_load_explicit(&word->bits, memory_order_relaxed) >> (slot % 64) & 1;
-}
-
 /* Merges all pending words into the own ones. Owner, under the gate. */
 void bm_remote_merge(struct bm_arena *arena);
 

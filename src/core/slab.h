@@ -78,6 +78,13 @@ static inline unsigned bm_slab_slots(const struct bm_slab *slab)
     return slab->size_class == BM_PAGE_CLASS ? 1 : bm_size_classes[slab->size_class].slots;
 }
 
+/* Whether they are fewer than a word has bits, told by their size. Else they fill words. */
+static inline bool bm_slab_has_few_slots(const struct bm_slab *slab)
+{
+    enum { MANY_SLOTS_MAX = 2048 }; /* bytes */
+    return slab->reciprocal < (UINT64_C(1) << 32) / MANY_SLOTS_MAX;
+}
+
 static inline unsigned bm_slab_first_leaf(const struct bm_slab *slab)
 {
     return slab->first_byte / BM_LEAF_BYTES;
@@ -113,8 +120,10 @@ static inline unsigned bm_slab_count_free(struct bm_slab *slab)
 BM_INLINE bool bm_slab_find_slot(const struct bm_slab *slab, uint32_t offset, size_t *slot)
 {
     uint64_t product = (uint64_t)(offset - slab->first_byte) * slab->reciprocal;
+    if (bm_unlikely((uint32_t)product >= slab->reciprocal))
+        return false;
     *slot = product >> 32;
-    return (uint32_t)product < slab->reciprocal;
+    return true;
 }
 
 #endif

@@ -3,25 +3,25 @@
 #include "core/purge.h"
 
 /* Free slots of one slab: a slot whose remote bit is set is free as well. */
-static size_t count_free_slots(struct bm_tree *tree, struct bm_slab *slab)
+static size_t count_free_slots(struct bm_slab *slab)
 {
-    struct bm_remote_line *line = bm_tree_remote_line(tree, slab);
+    struct bm_remote_line *line = bm_slab_remote_line(slab);
     size_t free = 0;
     for (unsigned index = 0; index < BM_SLAB_WORDS; index++)
         free += bm_count_bits(bm_slab_free_or_remote(slab, line, index));
     return free;
 }
 
-size_t bm_stats_used_slots(struct bm_tree *tree, struct bm_slab *slab)
+size_t bm_stats_used_slots(struct bm_slab *slab)
 {
-    return bm_slab_slots(slab) - count_free_slots(tree, slab);
+    return bm_slab_slots(slab) - count_free_slots(slab);
 }
 
-static void count_slab(struct bm_tree *tree, struct bm_slab *slab, struct bm_arena_stats *stats)
+static void count_slab(struct bm_slab *slab, struct bm_arena_stats *stats)
 {
     size_t slot_bytes = bm_slab_slot_bytes(slab);
     size_t slots = bm_slab_slots(slab);
-    size_t free = count_free_slots(tree, slab);
+    size_t free = count_free_slots(slab);
     stats->used_bytes += (slots - free) * slot_bytes;
     stats->free_slots += free;
     stats->free_slot_bytes += free * slot_bytes;
@@ -38,7 +38,7 @@ static void count_tree(struct bm_tree *tree, struct bm_arena_stats *stats)
     stats->metadata_bytes += tree->header_leaves * (size_t)BM_LEAF_BYTES;
     for (unsigned number = 1; number < tree->slabs_made; number++)
         if (tree->slabs[number].state != BM_SLAB_VACANT)
-            count_slab(tree, &tree->slabs[number], stats);
+            count_slab(&tree->slabs[number], stats);
     for (unsigned order = 0; order <= BM_BUDDY_MAX_DEPTH; order++)
         stats->free_runs += bm_buddy_tree_count_free(&tree->pages, order);
     stats->free_run_bytes += (size_t)tree->pages.free_leaves * BM_LEAF_BYTES;

@@ -34,7 +34,7 @@ struct bm_system_stats {
 };
 
 /* Live slots of a slab; one that another thread freed is none. Gate. */
-size_t bm_stats_used_slots(struct bm_tree *tree, struct bm_slab *slab);
+size_t bm_stats_used_slots(struct bm_slab *slab);
 
 /* Adds an arena's figures to `stats`. Any thread, under the gate. */
 void bm_arena_count(struct bm_arena *arena, struct bm_arena_stats *stats);

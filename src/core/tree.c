@@ -130,7 +130,7 @@ static struct bm_slab *take_descriptor(struct bm_tree *tree, unsigned leaves)
     struct bm_slab *slab = &tree->slabs[tree->slabs_made++];
     /* A remote line of a chunk used before may hold anything. Looking is free where it is
      * zero: reading an untouched page does not make it resident. */
-    struct bm_remote_line *line = bm_tree_remote_line(tree, slab);
+    struct bm_remote_line *line = bm_slab_remote_line(slab);
     for (unsigned index = 0; index < BM_SLAB_WORDS; index++) {
         struct bm_remote *word = &line->word[index];
         if (atomic_load_explicit(&word->bits, memory_order_relaxed) != 0)
@@ -307,7 +307,7 @@ unsigned bm_tree_free_leaves_of_slab(struct bm_tree *tree, struct bm_slab *slab,
                                      unsigned from, unsigned *first)
 {
     uint64_t free[BM_SLAB_WORDS];
-    struct bm_remote_line *line = bm_tree_remote_line(tree, slab);
+    struct bm_remote_line *line = bm_slab_remote_line(slab);
     size_t slot_bytes = bm_slab_slot_bytes(slab);
     unsigned slots = bm_slab_slots(slab);
     size_t skipped = (size_t)from * BM_LEAF_BYTES - slab->first_byte;

@@ -108,10 +108,18 @@ static inline unsigned bm_tree_slab_number(const struct bm_tree *tree, const str
     return (unsigned)(slab - tree->slabs);
 }
 
-static inline struct bm_remote_line *bm_tree_remote_line(struct bm_tree *tree,
-                                                         const struct bm_slab *slab)
+/* As far behind the descriptor as the lines of all slabs are behind all descriptors. */
+static inline struct bm_remote_line *bm_slab_remote_line(struct bm_slab *slab)
 {
-    return &tree->remotes[bm_tree_slab_number(tree, slab)];
+    size_t behind = offsetof(struct bm_tree, remotes) - offsetof(struct bm_tree, slabs);
+    return (struct bm_remote_line *)(void *)((char *)slab + behind);
+}
+
+/* Whether a slot is freed already by a remote bit that is not merged yet. */
+static inline bool bm_slab_has_remote(struct bm_slab *slab, size_t slot)
+{
+    struct bm_remote *word = &bm_slab_remote_line(slab)->word[slot / 64];
+    return atomic_load_explicit(&word->bits, memory_order_acquire) >> (slot % 64) & 1;
 }
 
 /* The largest order a slab can be made of here, or -1: no leaf or no descriptor is left. */

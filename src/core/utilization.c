@@ -129,11 +129,11 @@ bool bm_utilization_should_move(struct bm_tree *tree, struct bm_slab *slab, bool
 
 /* ---- figures ---- */
 
-static void add_slab(struct bm_tree *tree, struct bm_slab *slab, struct bm_utilization *figures)
+static void add_slab(struct bm_slab *slab, struct bm_utilization *figures)
 {
     figures->class_slabs++;
     figures->class_slots += bm_slab_slots(slab);
-    figures->class_used_slots += bm_stats_used_slots(tree, slab);
+    figures->class_used_slots += bm_stats_used_slots(slab);
 }
 
 static void add_tree(struct bm_tree *tree, unsigned size_class, struct bm_utilization *figures)
@@ -141,7 +141,7 @@ static void add_tree(struct bm_tree *tree, unsigned size_class, struct bm_utiliz
     for (unsigned number = 1; number < tree->slabs_made; number++) {
         struct bm_slab *slab = &tree->slabs[number];
         if (slab->state != BM_SLAB_VACANT && slab->size_class == size_class)
-            add_slab(tree, slab, figures);
+            add_slab(slab, figures);
     }
 }
 
@@ -151,7 +151,7 @@ static size_t count_used_bytes(struct bm_tree *tree)
     for (unsigned number = 1; number < tree->slabs_made; number++) {
         struct bm_slab *slab = &tree->slabs[number];
         if (slab->state != BM_SLAB_VACANT)
-            bytes += bm_stats_used_slots(tree, slab) * bm_slab_slot_bytes(slab);
+            bytes += bm_stats_used_slots(slab) * bm_slab_slot_bytes(slab);
     }
     return bytes;
 }
@@ -164,7 +164,7 @@ void bm_utilization_count(struct bm_tree *tree, struct bm_slab *slab,
     *figures = (struct bm_utilization){
         .slot_bytes = bm_slab_slot_bytes(slab),
         .slab_slots = bm_slab_slots(slab),
-        .slab_used_slots = bm_stats_used_slots(tree, slab),
+        .slab_used_slots = bm_stats_used_slots(slab),
         .tree_bytes = BM_CHUNK_BYTES,
         .tree_used_bytes = count_used_bytes(tree),
     };

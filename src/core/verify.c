@@ -16,9 +16,9 @@ static bool leaf_is_dirty(const struct bm_tree *tree, unsigned leaf)
 }
 
 /* Whether nobody uses a leaf of a slab: all slots that touch it are free, and stay so. */
-static bool slots_are_free(struct bm_tree *tree, struct bm_slab *slab, unsigned leaf)
+static bool slots_are_free(struct bm_slab *slab, unsigned leaf)
 {
-    struct bm_remote_line *line = bm_tree_remote_line(tree, slab);
+    struct bm_remote_line *line = bm_slab_remote_line(slab);
     size_t slot_bytes = bm_slab_slot_bytes(slab);
     size_t begin = (size_t)(leaf - bm_slab_first_leaf(slab)) * BM_LEAF_BYTES;
     REQUIRE(slab->state != BM_SLAB_CURRENT && slab->size_class != BM_PAGE_CLASS);
@@ -31,7 +31,7 @@ static bool slots_are_free(struct bm_tree *tree, struct bm_slab *slab, unsigned 
 /* *dirty grows by the slab's dirty leaves. */
 static void verify_slab(struct bm_tree *tree, struct bm_slab *slab, unsigned *dirty)
 {
-    struct bm_remote_line *line = bm_tree_remote_line(tree, slab);
+    struct bm_remote_line *line = bm_slab_remote_line(slab);
     unsigned number = bm_tree_slab_number(tree, slab);
     unsigned first = bm_slab_first_leaf(slab);
     REQUIRE(slab->size_class <= BM_PAGE_CLASS); /* the masks below need it */
@@ -48,7 +48,7 @@ static void verify_slab(struct bm_tree *tree, struct bm_slab *slab, unsigned *di
     for (unsigned leaf = first; leaf < first + slab->leaves; leaf++) {
         REQUIRE(tree->slab_of_leaf[leaf] == number * BM_SLAB_SCALE); /* tree.h, 1 */
         *dirty += leaf_is_dirty(tree, leaf);
-        REQUIRE(leaf_is_dirty(tree, leaf) || slots_are_free(tree, slab, leaf)); /* tree.h, 3 */
+        REQUIRE(leaf_is_dirty(tree, leaf) || slots_are_free(slab, leaf)); /* tree.h, 3 */
     }
 }
 

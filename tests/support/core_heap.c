@@ -246,7 +246,7 @@ void core_heap_free(struct core_heap *heap, struct bm_arena *arena, void *block)
     struct bm_slab *slab = core_heap_slab(block);
     size_t slot;
     must(bm_slab_find_slot(slab, bm_tree_offset(tree, block), &slot), "not a block's start");
-    must(!bm_remote_has(tree, slab, slot) &&
+    must(!bm_slab_has_remote(slab, slot) &&
              (atomic_load(&slab->free[slot / 64]) >> (slot % 64) & 1) == 0,
          "the block is free already");
     bm_arena_free_slow(arena, tree, slab, slot);

@@ -36,7 +36,7 @@ Test(fork_recovery, a_remote_bit_that_was_not_pushed_yet)
     void *block = buddymalloc_malloc(2048);
     struct bm_tree *tree = bm_tree_of(block);
     struct bm_slab *slab = bm_tree_slab_at(tree, bm_tree_offset(tree, block));
-    struct bm_remote *word = bm_tree_remote_line(tree, slab)->word;
+    struct bm_remote *word = bm_slab_remote_line(slab)->word;
     size_t slot;
     expect(bm_slab_find_slot(slab, bm_tree_offset(tree, block), &slot) && slot < 64);
     expect(atomic_load(&bm_thread.arena->pending) == NULL);

@@ -20,8 +20,8 @@ Test(size_class, slots_fill_the_slab)
 {
     for (unsigned number = 0; number < BM_SIZE_CLASSES; number++) {
         const struct bm_size_class *class = &bm_size_classes[number];
-        size_t slab_bytes = (size_t)class->leaves * BM_LEAF_BYTES;
-        size_t slots_bytes = (size_t)class->slots * class->slot_bytes;
+        size_t slab_bytes = (size_t) class->leaves * BM_LEAF_BYTES;
+        size_t slots_bytes = (size_t) class->slots * class->slot_bytes;
         expect_at(slots_bytes == slab_bytes, "class %u", number);
     }
 }
@@ -123,4 +123,16 @@ Test(size_class, finds_page_blocks_only_at_their_start)
         check_distances(&slab, (size_t)leaves * BM_LEAF_BYTES, 1, begin,
                         begin + leaves * (uint32_t)BM_LEAF_BYTES);
     }
+}
+
+Test(size_class, few_slots_are_told_by_their_size)
+{
+    for (unsigned number = 0; number < BM_SIZE_CLASSES; number++) {
+        const struct bm_size_class *class = &bm_size_classes[number];
+        struct bm_slab slab = {.size_class = (uint8_t)number, .reciprocal = class->reciprocal};
+        expect(class->slots < 64 || class->slots % 64 == 0);
+        expect(bm_slab_has_few_slots(&slab) == (class->slots < 64));
+    }
+    struct bm_slab page = {.size_class = BM_PAGE_CLASS, .reciprocal = BM_PAGE_RECIPROCAL};
+    expect(bm_slab_has_few_slots(&page));
 }

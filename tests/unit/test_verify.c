@@ -239,12 +239,12 @@ static void set_page_bit_past_the_slot(void)
 static void set_remote_bit_past_the_slots(void)
 {
     struct bm_slab *slab = bm_cursor_slab(&arena->cursors[bm_class_of_size(4096)]);
-    atomic_store(&bm_tree_remote_line(tree, slab)->word[3].bits, 1);
+    atomic_store(&bm_slab_remote_line(slab)->word[3].bits, 1);
 }
 
 static void free_own_and_remote(void)
 {
-    atomic_store(&bm_tree_remote_line(tree, current)->word[0].bits, 1);
+    atomic_store(&bm_slab_remote_line(current)->word[0].bits, 1);
 }
 
 static void take_a_class_too_many(void)
@@ -383,7 +383,7 @@ Test(verify, finds_broken_trees)
         {"assigned + left_out == leaves", name_a_free_leaf, verify_tree},
         {"assigned + left_out == leaves", name_the_end, verify_tree},
         {"slab->state != BM_SLAB_CURRENT", mark_a_live_leaf_clean, verify_tree},
-        {"slots_are_free(tree, slab, leaf)", mark_a_listed_leaf_clean, verify_tree},
+        {"slots_are_free(slab, leaf)", mark_a_listed_leaf_clean, verify_tree},
         {"dirty_in_use + tree->dirty_leaves == dirty", miscount_dirty_leaves, verify_tree},
         {"live == tree->slabs_live", miscount_slabs, verify_tree},
         {"leaves + tree->pages.free_leaves == BM_TREE_LEAVES", lose_leaves, verify_tree},

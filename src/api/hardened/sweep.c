@@ -53,7 +53,7 @@ static bool looks_written(struct bm_slab *slab, struct bm_remote_line *line, uns
 static void check_slot(struct bm_tree *tree, struct bm_slab *slab, unsigned slot, size_t *live)
 {
     size_t slot_bytes = bm_slab_slot_bytes(slab);
-    struct bm_remote_line *line = bm_tree_remote_line(tree, slab);
+    struct bm_remote_line *line = bm_slab_remote_line(slab);
     char *start = (char *)tree + slab->first_byte + slot * slot_bytes;
     if (!is_free(slab, line, slot)) {
         check_live(start, slot_bytes, slot_bytes, live);
@@ -73,7 +73,7 @@ static void check_slab(struct bm_tree *tree, struct bm_slab *slab, size_t *live)
             check_slot(tree, slab, slot, live);
         return;
     }
-    if (is_free(slab, bm_tree_remote_line(tree, slab), 0))
+    if (is_free(slab, bm_slab_remote_line(slab), 0))
         return;
     size_t capacity;
     void *start = bm_sealed_start_of_pages(tree, slab, &capacity);

@@ -155,8 +155,9 @@ inline take(s) {
 inline free_own(s) {
     atomic { slot[s] == LIVE -> slot[s] = GIVEN }
     assert((own[WORD(s)] & BIT(s)) == 0);
+    assert(pending == NONE || (remote[WORD(s)] & BIT(s)) == 0);
     if
-    :: pending == NONE ->    /* fast; and slow with credit: the store is the last touch */
+    :: true ->               /* fast; and slow with credit: the store is the last touch */
         d_step { slot[s] = FREE; own[WORD(s)] = own[WORD(s)] | BIT(s) }
     :: true ->
         lock();
@@ -219,8 +220,9 @@ over: skip
 
 /* bm_remote_free */
 inline free_remote(s) {
+    before = remote[WORD(s)];
     if
-    :: (own[WORD(s)] & BIT(s)) != 0 -> misuse()
+    :: (before & BIT(s)) != 0 || (own[WORD(s)] & BIT(s)) != 0 -> misuse()
     :: else
     fi;
 #ifdef BREAK_PUSH_BEFORE_OR
