@@ -26,12 +26,17 @@ static BM_COLD void *no_memory(void)
     return NULL;
 }
 
-/* A page block or huge block that the arena keeps. */
-BM_INLINE bool take_kept(size_t size, void **block, bool *is_zero)
+/* What is at hand without a look at the arena: a slot of another word, a page block or huge block
+ * that is kept. */
+BM_INLINE bool take_at_hand(size_t size, void **block, bool *is_zero)
 {
     struct bm_arena *arena = bm_thread.fast;
-    if (BM_HARDENED || size <= BM_SMALL_MAX)
+    if (BM_HARDENED)
         return false;
+    if (bm_likely(size <= BM_SMALL_MAX)) {
+        *is_zero = false;
+        return bm_arena_take_next(bm_arena_cursor(arena, size), block);
+    }
     if (bm_likely(size <= BM_PAGE_BLOCK_MAX)) {
         *is_zero = false;
         return bm_page_block_take(arena, size, block);
@@ -47,7 +52,7 @@ static BM_SLOW void *malloc_slow(size_t size)
 {
     bool is_zero;
     void *block;
-    if (take_kept(size, &block, &is_zero))
+    if (take_at_hand(size, &block, &is_zero))
         return block;
     block = bm_user_allocate(bm_memcheck_bytes(size), &is_zero);
     if (bm_unlikely(block == NULL))
@@ -82,7 +87,7 @@ static BM_SLOW void *calloc_slow(size_t size)
 {
     bool is_zero;
     void *block;
-    if (!take_kept(size, &block, &is_zero))
+    if (!take_at_hand(size, &block, &is_zero))
         block = bm_user_allocate(bm_memcheck_bytes(size), &is_zero);
     if (bm_unlikely(block == NULL))
         return no_memory();

@@ -53,6 +53,22 @@ static inline bool bm_test_and_set(uint64_t *word, size_t index)
     return was_set;
 }
 
+/* Sets such a bit, and counts down: true if it was set before, or if this was the last one to be
+ * counted. The two have one branch together. */
+static inline bool bm_test_and_set_or_last(uint64_t *word, size_t index, int32_t *count)
+{
+#if defined(__x86_64__)
+    bool is_either;
+    __asm__("btsq %q3, %0\n\tdecl %1"
+            : "+r"(*word), "+m"(*count), "=@ccbe"(is_either)
+            : "r"((uint32_t)index));
+    return is_either;
+#else
+    bool was_set = bm_test_and_set(word, index);
+    return --*count == 0 || was_set;
+#endif
+}
+
 /* Clears bit `index % 64` of a word in a register; whether it was set before. */
 static inline bool bm_test_and_clear(uint64_t *word, size_t index)
 {

@@ -356,6 +356,11 @@ static bool replace_slab(struct bm_arena *arena, struct bm_cursor *cursor, unsig
 
 /* ---- slow paths of the owner ---- */
 
+bool bm_arena_take_next(struct bm_cursor *cursor, void **block)
+{
+    return aim_cursor(cursor, bm_cursor_slab(cursor)) && bm_arena_take(cursor, block);
+}
+
 void *bm_arena_refill(struct bm_arena *arena, unsigned size_class)
 {
     void *block;

@@ -274,18 +274,19 @@ BM_INLINE bool bm_arena_take(struct bm_cursor *cursor, void **block)
     return true;
 }
 
-/* A live slot of the owner's arena. */
+/* The same, of whatever word of the cursor's slab has one. */
+bool bm_arena_take_next(struct bm_cursor *cursor, void **block);
+
+/* A slot of the owner's arena. */
 struct bm_found {
     struct bm_slab *slab;
     _Atomic uint64_t *word;
-    uint64_t bits_when_free; /* of the word */
+    size_t slot;
 };
 
-/*
- * Looks up a block that its owner wants to free or resize. False: it is no live slot of this
- * arena, or needs a closer look to tell (the checks of the slow paths). Changes nothing.
- */
-BM_INLINE bool bm_arena_find_fast(struct bm_arena *arena, void *block, struct bm_found *found)
+/* Looks up a slot of which no other thread has freed the block. False: the address starts none of
+ * this arena, or it needs a closer look to tell. */
+BM_INLINE bool bm_arena_find_slot(struct bm_arena *arena, void *block, struct bm_found *found)
 {
     struct bm_tree *tree = bm_tree_of(block);
     if (bm_unlikely(bm_peek(*bm_arena_own_chunk(arena, (char *)block - 1)) != tree))
@@ -295,14 +296,23 @@ BM_INLINE bool bm_arena_find_fast(struct bm_arena *arena, void *block, struct bm
     size_t slot;
     if (bm_unlikely(!bm_slab_find_slot(slab, offset, &slot)))
         return false;
-    /* Another thread may have freed it already. Before the own bit, which a sweep sets before it
-     * takes the remote one away. */
+    /* To be looked at before the own bit, which a sweep sets before it takes the remote one away. */
     if (bm_unlikely(bm_peek(arena->pending) != NULL) && bm_slab_has_remote(slab, slot))
         return false;
-    found->slab = slab;
-    found->word = &slab->free[slot / 64];
-    found->bits_when_free = atomic_load_explicit(found->word, memory_order_relaxed);
-    return bm_likely(!bm_test_and_set(&found->bits_when_free, slot));
+    *found = (struct bm_found){.slab = slab, .word = &slab->free[slot / 64], .slot = slot};
+    return true;
+}
+
+/*
+ * Looks up a block that its owner wants to resize, or know about. False: it is no live slot of this
+ * arena, or needs a closer look to tell (the checks of the slow paths).
+ */
+BM_INLINE bool bm_arena_find_fast(struct bm_arena *arena, void *block, struct bm_found *found)
+{
+    if (bm_unlikely(!bm_arena_find_slot(arena, block, found)))
+        return false;
+    uint64_t bits = atomic_load_explicit(found->word, memory_order_relaxed);
+    return bm_likely(!bm_test_and_set(&bits, found->slot));
 }
 
 /*
@@ -315,11 +325,12 @@ BM_INLINE bool bm_arena_find_fast(struct bm_arena *arena, void *block, struct bm
 BM_INLINE bool bm_arena_free_fast(struct bm_arena *arena, void *block)
 {
     struct bm_found found;
-    if (bm_unlikely(!bm_arena_find_fast(arena, block, &found)))
+    if (bm_unlikely(!bm_arena_find_slot(arena, block, &found)))
         return false;
-    if (bm_unlikely(--found.slab->credit == 0))
+    uint64_t bits = atomic_load_explicit(found.word, memory_order_relaxed);
+    if (bm_unlikely(bm_test_and_set_or_last(&bits, found.slot, &found.slab->credit)))
         return false;
-    atomic_store_explicit(found.word, found.bits_when_free, memory_order_release);
+    atomic_store_explicit(found.word, bits, memory_order_release);
     return true;
 }
 

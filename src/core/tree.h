@@ -34,7 +34,7 @@ enum {
     BM_TREE_VACANT_LISTS = 33, /* by leaves: the largest slab of small slots has 32 */
     /* Left out behind the header and at the chunk's end, for guards of the hardened library. */
     BM_TREE_GUARD_LEAVES = BM_HARDENED ? 1 : 0,
-    BM_SLAB_SCALE = sizeof(struct bm_slab) / sizeof(uint64_t),
+    BM_SLAB_SCALE = sizeof(struct bm_slab),
 };
 
 struct bm_arena;
@@ -87,8 +87,8 @@ BM_INLINE uint32_t bm_tree_offset(const struct bm_tree *tree, const void *block)
 /* The slab that the leaf at an offset belongs to; descriptor 0 when it is no slab's. */
 BM_INLINE struct bm_slab *bm_tree_slab_at(struct bm_tree *tree, uint32_t offset)
 {
-    size_t words = tree->slab_of_leaf[offset >> BM_LEAF_SHIFT];
-    return (struct bm_slab *)((uint64_t *)tree->slabs + words);
+    size_t bytes = tree->slab_of_leaf[offset >> BM_LEAF_SHIFT];
+    return (struct bm_slab *)(void *)((char *)tree->slabs + bytes);
 }
 
 /* Those that are not left out for the header and for guards. */

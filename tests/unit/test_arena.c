@@ -110,6 +110,30 @@ TEST_WITHIN(arena, retires_with_live_blocks_and_lives_on)
     release(block);
 }
 
+/* ---- another word ---- */
+
+TEST_WITHIN(arena, takes_from_another_word_of_the_slab_that_it_has)
+{
+    unsigned size_class = bm_class_of_size(64);
+    unsigned slots = bm_size_classes[size_class].slots;
+    struct bm_cursor *cursor = bm_arena_cursor(arena, 64);
+    char *blocks[BM_MAX_SLOTS];
+    void *block;
+    expect(slots == BM_MAX_SLOTS);
+    expect(!bm_arena_take_next(cursor, &block)); /* there is no slab */
+    fill_slab(size_class, blocks);
+    expect(!bm_arena_take_next(cursor, &block)); /* it is full */
+    for (unsigned slot = 70; slot < 72; slot++)
+        release(blocks[slot]);
+    expect(!bm_arena_take(cursor, &block)); /* the current word is */
+    for (unsigned slot = 70; slot < 72; slot++)
+        expect(bm_arena_take_next(cursor, &block) && block == blocks[slot]);
+    expect(!bm_arena_take_next(cursor, &block));
+    for (unsigned slot = 0; slot < slots; slot++)
+        release(blocks[slot]);
+    verify();
+}
+
 /* ---- slots ---- */
 
 TEST_WITHIN(arena, gives_slots_in_order_of_address)

@@ -67,6 +67,22 @@ Test(bits, test_and_set)
     }
 }
 
+Test(bits, test_and_set_or_last)
+{
+    struct test_random random = {4};
+    for (unsigned step = 0; step < 100000; step++) {
+        uint64_t word = random_next(&random);
+        size_t index = random_below(&random, 512);
+        uint64_t bit = UINT64_C(1) << (index % 64);
+        uint64_t before = word;
+        int32_t count_before = (int32_t)random_below(&random, 4) - 1;
+        int32_t count = count_before;
+        bool is_either = bm_test_and_set_or_last(&word, index, &count);
+        expect(is_either == ((before & bit) != 0 || count_before == 1));
+        expect(word == (before | bit) && count == count_before - 1);
+    }
+}
+
 Test(bits, test_and_clear)
 {
     struct test_random random = {3};
