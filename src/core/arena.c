@@ -233,9 +233,9 @@ void bm_arena_settle(struct bm_arena *arena, struct bm_tree *tree, struct bm_sla
             bm_arena_recycle(arena, tree, slab);
         return;
     }
-    /* A slab is worth listing with an eighth of its slots free: listed earlier, refills would
+    /* A slab is worth listing with a sixteenth of its slots free: listed earlier, refills would
      * find next to nothing; listed later, memory would lie idle (docs/decisions/0009). */
-    unsigned quota = slots < 16 ? 1 : slots / 8;
+    unsigned quota = slots < 32 ? 1 : slots / 16;
     if (free == slots && !is_last_of_class(arena, slab)) {
         bm_arena_recycle(arena, tree, slab);
     } else if (free >= quota || slab->state == BM_SLAB_LISTED) {

@@ -390,7 +390,7 @@ TEST_WITHIN(arena, returns_null_without_memory_and_recovers)
 
 /* ---- credit and lists ---- */
 
-TEST_WITHIN(arena, lists_a_slab_with_an_eighth_of_its_slots_free)
+TEST_WITHIN(arena, lists_a_slab_with_a_sixteenth_of_its_slots_free)
 {
     char *first[BM_MAX_SLOTS];
     char *second[BM_MAX_SLOTS];
@@ -399,20 +399,20 @@ TEST_WITHIN(arena, lists_a_slab_with_an_eighth_of_its_slots_free)
     fill_slab(size_class, first);
     fill_slab(size_class, second);
     struct bm_slab *slab = core_heap_slab(first[0]);
-    expect(slab->state == BM_SLAB_UNLISTED && slab->credit == (int32_t)slots / 8);
-    for (unsigned slot = 0; slot < slots / 8 - 1; slot++)
+    expect(slab->state == BM_SLAB_UNLISTED && slab->credit == (int32_t)slots / 16);
+    for (unsigned slot = 0; slot < slots / 16 - 1; slot++)
         release(first[slot]);
     expect(slab->state == BM_SLAB_UNLISTED && slab->credit == 1);
-    release(first[slots / 8 - 1]);
+    release(first[slots / 16 - 1]);
     expect(slab->state == BM_SLAB_LISTED && arena->listed[size_class] == slab);
-    expect(slab->credit == (int32_t)(slots - slots / 8));
+    expect(slab->credit == (int32_t)(slots - slots / 16));
     verify();
     /* The next refill takes it, and its slots in order. */
     expect(allocate(64) == first[0]);
     expect(slab->state == BM_SLAB_CURRENT && arena->listed[size_class] == NULL);
     verify();
     release(first[0]);
-    for (unsigned slot = slots / 8; slot < slots; slot++)
+    for (unsigned slot = slots / 16; slot < slots; slot++)
         release(first[slot]);
     for (unsigned slot = 0; slot < slots; slot++)
         release(second[slot]);
@@ -433,10 +433,10 @@ TEST_WITHIN(arena, takes_the_listed_slab_at_the_lowest_address)
         expect(index == 0 || blocks[index][0] > blocks[index - 1][0]);
     }
     for (unsigned index = 0; index < SLABS - 1; index++)
-        for (unsigned slot = 0; slot < slots / 8; slot++)
+        for (unsigned slot = 0; slot < slots / 16; slot++)
             release(blocks[listed[index]][slot]);
     for (unsigned index = 0; index < SLABS - 1; index++) {
-        for (unsigned slot = 0; slot < slots / 8; slot++)
+        for (unsigned slot = 0; slot < slots / 16; slot++)
             expect_at(allocate(64) == blocks[taken[index]][slot], "slab %u, slot %u", index, slot);
         verify();
     }

@@ -145,15 +145,15 @@ TEST_WITHIN(remote_free, merges_use_up_credit)
     unsigned slots = bm_size_classes[bm_class_of_size(64)].slots;
     void **blocks = allocate_many(3 * slots, 64);
     struct bm_slab *slab = core_heap_slab(blocks[0]);
-    for (unsigned slot = 0; slot < slots / 8 - 1; slot++)
+    for (unsigned slot = 0; slot < slots / 16 - 1; slot++)
         (void)remote_free(blocks[slot]);
     merge();
     expect(slab->state == BM_SLAB_UNLISTED && slab->credit == 1);
-    (void)remote_free(blocks[slots / 8]);
+    (void)remote_free(blocks[slots / 16]);
     merge();
     expect(slab->state == BM_SLAB_LISTED);
-    for (unsigned slot = slots / 8 - 1; slot < 2 * slots; slot++)
-        if (slot != slots / 8)
+    for (unsigned slot = slots / 16 - 1; slot < 2 * slots; slot++)
+        if (slot != slots / 16)
             (void)remote_free(blocks[slot]);
     merge();
     /* The current slab, and of the two empty ones the one that the class keeps. */
