@@ -5,9 +5,10 @@
  * the system take the contents of free parts back (purge), and may return the addresses
  * (release). Nothing else in buddymalloc talks to the system about memory.
  *
- * Every call is made with the system-memory lock held, except purge, resident and protect, which
- * may run under an arena's gate or no lock and so must touch no state of the backend. A call that
- * fails changes nothing, but for protect. No call allocates, sets errno for its caller, or prints.
+ * Every call is made with the system-memory lock held, except purge, resident, visit_resident and
+ * protect, which may run under an arena's gate or no lock and so must touch no state of the
+ * backend. A call that fails changes nothing, but for protect. No call allocates, sets errno for
+ * its caller, or prints.
  */
 #ifndef BM_BACKEND_BACKEND_H
 #define BM_BACKEND_BACKEND_H
@@ -56,6 +57,11 @@ struct bm_backend {
      * system; the others read as zero or are swapped out, and cost a page fault each to touch. As
      * purge, it may run at any time. */
     size_t (*resident)(struct bm_backend *backend, void *address, size_t bytes);
+
+    /* Optional, with resident: calls visit for each run of those pages, in order; a long one may
+     * come in parts. */
+    void (*visit_resident)(struct bm_backend *backend, void *address, size_t bytes,
+                           void (*visit)(void *start, size_t bytes, void *context), void *context);
 
     /* Optional (NULL: not supported): makes a committed, page-aligned range inaccessible, or
      * accessible again with the contents it had; purge works on either. As purge, it may run at any

@@ -103,6 +103,13 @@ static size_t mmap_resident(struct bm_backend *backend, void *address, size_t by
     return bm_resident_bytes(address, bytes, backend->page_bytes);
 }
 
+static void mmap_visit_resident(struct bm_backend *backend, void *address, size_t bytes,
+                                void (*visit)(void *start, size_t bytes, void *context),
+                                void *context)
+{
+    bm_resident_visit(address, bytes, backend->page_bytes, visit, context);
+}
+
 static bool mmap_release(struct bm_backend *backend, void *address, size_t bytes)
 {
     (void)backend;
@@ -179,6 +186,7 @@ struct bm_backend *bm_backend_default(void)
         .purge = mmap_purge,
         .release = mmap_release,
         .resident = mmap_resident,
+        .visit_resident = mmap_visit_resident,
         .remap = mmap_remap,
         .protect = mmap_protect,
         .advise_huge = mmap_advise_huge,

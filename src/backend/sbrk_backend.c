@@ -175,6 +175,13 @@ static size_t sbrk_resident(struct bm_backend *backend, void *address, size_t by
     return bm_resident_bytes(address, bytes, backend->page_bytes);
 }
 
+static void sbrk_visit_resident(struct bm_backend *backend, void *address, size_t bytes,
+                                void (*visit)(void *start, size_t bytes, void *context),
+                                void *context)
+{
+    bm_resident_visit(address, bytes, backend->page_bytes, visit, context);
+}
+
 static bool release_top(struct sbrk_backend *segment, uintptr_t start)
 {
     struct seam below = {start, start, start};
@@ -222,6 +229,7 @@ struct bm_backend *bm_backend_default(void)
             .purge = sbrk_purge,
             .release = sbrk_release,
             .resident = sbrk_resident,
+            .visit_resident = sbrk_visit_resident,
             .remap = NULL,
             .protect = sbrk_protect,
             .advise_huge = sbrk_advise_huge,

@@ -133,6 +133,24 @@ Test(contract, purged_memory_reads_zero_and_stays_usable)
     release(address, 4 * page_bytes);
 }
 
+struct resident_runs {
+    char *end; /* of the last one */
+    size_t page_bytes;
+    size_t runs;
+    size_t bytes;
+};
+
+static void add_run(void *start, size_t bytes, void *context)
+{
+    struct resident_runs *seen = context;
+    cr_assert_geq((char *)start, seen->end, "not in order");
+    for (size_t done = 0; done < bytes; done += seen->page_bytes)
+        cr_assert_eq(((char *)start)[done], 1, "a page that nobody touched");
+    seen->end = (char *)start + bytes;
+    seen->runs++;
+    seen->bytes += bytes;
+}
+
 /* More pages than one question to the system is about. */
 Test(contract, knows_what_is_resident)
 {
@@ -151,7 +169,11 @@ Test(contract, knows_what_is_resident)
     cr_assert_eq(backend->resident(backend, address, page_bytes), page_bytes);
     errno = 4711;
     cr_assert_eq(backend->resident(backend, address + page_bytes, page_bytes), 0);
+    struct resident_runs seen = {.page_bytes = page_bytes};
+    backend->visit_resident(backend, address, pages * page_bytes, add_run, &seen);
     cr_assert_eq(errno, 4711);
+    cr_assert_eq(seen.runs, touched);
+    cr_assert_eq(seen.bytes, touched * page_bytes);
     release(address, pages * page_bytes);
 }
 
