@@ -1,5 +1,6 @@
 #include "api/system_memory.h"
 
+#include "api/hardened/free_pages.h"
 #include "api/hardened/guard.h"
 #include "api/hardened/seal.h"
 #include "api/memcheck.h"
@@ -58,6 +59,8 @@ static void *acquire_chunk(struct bm_chunk_source *source, enum bm_page_advice a
     bm_system_unlock();
     if (chunk != NULL)
         bm_memcheck_own(chunk, BM_CHUNK_BYTES);
+    if (BM_HARDENED && chunk != NULL && *is_zero)
+        bm_free_pages_expect_zero(chunk, BM_CHUNK_BYTES);
     return chunk;
 }
 
@@ -74,6 +77,8 @@ static void publish_chunk(struct bm_chunk_source *source, struct bm_chunk *chunk
 static void release_chunk(struct bm_chunk_source *source, struct bm_chunk *chunk)
 {
     (void)source;
+    if (BM_HARDENED)
+        bm_free_pages_expect_zero_tree((struct bm_tree *)chunk);
     bm_system_lock();
     bm_chunk_map_set(&regions.map, chunk, false);
     /* A chunk whose guards stay is of no use to anybody: it is lost. */
@@ -86,6 +91,8 @@ static void release_chunk(struct bm_chunk_source *source, struct bm_chunk *chunk
 static bool purge_pages(struct bm_chunk_source *source, void *address, size_t bytes)
 {
     (void)source;
+    if (BM_HARDENED)
+        bm_free_pages_expect_zero(address, bytes);
     return regions.backend->purge(regions.backend, address, bytes);
 }
 
@@ -202,8 +209,11 @@ void *bm_system_allocate_huge(size_t bytes, size_t alignment, bool *is_zero)
     if (huge != NULL)
         bm_memcheck_own(huge, sizeof *huge);
     void *block = huge == NULL ? NULL : huge->user;
+    bool was_free = huge != NULL && !huge->is_dedicated;
     decay();
     bm_system_unlock();
+    if (BM_HARDENED && was_free)
+        bm_free_pages_expect_zero(block, bytes);
     return block;
 }
 
@@ -243,7 +253,7 @@ void bm_system_visit_huge(void (*visit)(struct bm_huge *huge, void *context), vo
     bm_system_unlock();
 }
 
-void bm_system_visit_free_chunks(void (*visit)(char *start, size_t bytes))
+void bm_system_visit_free_chunks(void (*visit)(void *start, size_t bytes))
 {
     bm_system_lock();
     for (unsigned index = 0; index < regions.count; index++) {
@@ -255,9 +265,15 @@ void bm_system_visit_free_chunks(void (*visit)(char *start, size_t bytes))
     bm_system_unlock();
 }
 
-size_t bm_system_resident(void *address, size_t bytes)
+void bm_system_visit_resident(void *address, size_t bytes,
+                              void (*visit)(void *start, size_t bytes, void *context),
+                              void *context)
 {
-    return bm_backend_resident(regions.backend, address, bytes);
+    struct bm_backend *backend = regions.backend;
+    if (backend->visit_resident != NULL)
+        backend->visit_resident(backend, address, bytes, visit, context);
+    else
+        visit(address, bytes, context);
 }
 
 /* ---- pages of a block ---- */

@@ -43,10 +43,13 @@ void bm_system_visit_huge(void (*visit)(struct bm_huge *huge, void *context), vo
 
 /* The same for every free chunk that reads as zero. Above a frontier it may be out of reach, and
  * then the system holds nothing of it. */
-void bm_system_visit_free_chunks(void (*visit)(char *start, size_t bytes));
+void bm_system_visit_free_chunks(void (*visit)(void *start, size_t bytes));
 
-/* Bytes of a range of whole pages that the system holds. No lock. */
-size_t bm_system_resident(void *address, size_t bytes);
+/* Calls visit for each run of pages that the system holds, in a range of whole pages; for all of it
+ * when that is not known. No lock. */
+void bm_system_visit_resident(void *address, size_t bytes,
+                              void (*visit)(void *start, size_t bytes, void *context),
+                              void *context);
 
 /* Makes a range of whole pages inaccessible, or accessible again. False: some of it may be as it
  * was. No lock. */

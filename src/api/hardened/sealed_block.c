@@ -2,6 +2,7 @@
 
 #include "api/block.h"
 #include "api/empty_block.h"
+#include "api/hardened/free_pages.h"
 #include "api/hardened/front.h"
 #include "api/hardened/guard.h"
 #include "api/hardened/quarantine.h"
@@ -44,13 +45,6 @@ static BM_SLOW void *make_slot(size_t alignment, size_t bytes, size_t *capacity)
     return start;
 }
 
-/* What is free and does not read as zero was written to after its free. */
-static void expect_zero(const void *start, const char *from, size_t bytes, size_t slot_bytes)
-{
-    if (bm_unlikely(!bm_is_zero(from, bytes)))
-        bm_misuse("write after free", start, slot_bytes);
-}
-
 /* A slot that is not zero was written to after it was freed. The exchange comes first: reading a
  * page that nobody wrote to yet costs a fault that writing it would cost again. */
 BM_INLINE void expect_zero_slot(void *start, size_t capacity)
@@ -76,22 +70,25 @@ BM_INLINE void *allocate_slot(size_t alignment, size_t room, size_t bytes)
 }
 
 /* Pages with at least a page to spare in front of them, and one behind them. In a page block there
- * are as many in front as the block is aligned to. */
-static char *allocate_raw_pages(size_t alignment, size_t capacity, bool *is_zero)
+ * are as many in front as the block is aligned to. All of them were free, and so read as zero. */
+static char *allocate_raw_pages(size_t alignment, size_t capacity)
 {
+    bool is_zero;
     size_t page_bytes = bm_system_page_bytes();
     size_t lead = alignment > page_bytes ? alignment : page_bytes;
     if (lead <= BM_PAGE_BLOCK_MAX / 2 && lead + capacity + page_bytes <= BM_PAGE_BLOCK_MAX) {
-        char *block = bm_block_allocate_aligned(lead, lead + capacity + page_bytes, is_zero);
+        char *block = bm_block_allocate_aligned(lead, lead + capacity + page_bytes, &is_zero);
+        if (block != NULL)
+            bm_free_pages_expect_zero(block, lead + capacity + page_bytes);
         return block == NULL ? NULL : block + lead;
     }
-    return bm_block_allocate_huge(alignment, capacity + page_bytes, is_zero);
+    return bm_block_allocate_huge(alignment, capacity + page_bytes, &is_zero);
 }
 
-static void *allocate_pages(size_t alignment, size_t bytes, bool *is_zero)
+static void *allocate_pages(size_t alignment, size_t bytes)
 {
     size_t capacity = bm_round_up(bytes + BM_SEAL_BYTES, bm_system_page_bytes());
-    char *start = allocate_raw_pages(alignment, capacity, is_zero);
+    char *start = allocate_raw_pages(alignment, capacity);
     if (start == NULL)
         return NULL;
     bm_seal_write(start, capacity, bytes, bm_guard_around(start, capacity));
@@ -109,7 +106,7 @@ static void *allocate(size_t alignment, size_t room, size_t bytes, bool *is_zero
     }
     if (room + BM_SEAL_BYTES <= BM_SMALL_MAX && alignment <= BM_LEAF_BYTES)
         return allocate_slot(alignment, room, bytes);
-    return allocate_pages(alignment, bytes, is_zero);
+    return allocate_pages(alignment, bytes);
 }
 
 /* Whether some address space could hold so many bytes. */
@@ -185,29 +182,32 @@ size_t bm_sealed_find(void *block, const char *operation, struct bm_tree **tree,
 /* ---- free ---- */
 
 /* Gives a slot back for good. */
-static BM_SLOW void release_slot(void *start, size_t capacity)
+static BM_SLOW void release_slot(void *start)
 {
-    expect_zero(start, start, capacity, capacity);
     struct bm_arena *arena = bm_thread.arena;
     if (bm_unlikely(arena == NULL) || bm_unlikely(!bm_arena_free_fast(arena, start)))
         bm_block_free(start);
 }
 
-/* Pages in quarantine. The last one is accessible, for its seal tells whether they are freed. */
-static struct bm_sealed_place expect_zero_last_page(void *start)
+/* Pages in quarantine: where they have guards all are out of reach but the last one, whose seal
+ * tells whether they are freed. */
+static struct bm_sealed_place expect_zero_pages(void *start, bool has_guards)
 {
     struct bm_sealed_place found;
     size_t page_bytes = bm_system_page_bytes();
     bool is_there = bm_sealed_locate_elsewhere(start, &found);
     bm_assert(is_there);
     (void)is_there;
-    expect_zero(start, found.start + found.capacity - page_bytes, page_bytes, found.slot_bytes);
+    bool is_zero = has_guards ? bm_is_zero(found.start + found.capacity - page_bytes, page_bytes)
+                              : bm_free_pages_find_written(start, found.capacity) == NULL;
+    if (bm_unlikely(!is_zero))
+        bm_misuse("write after free", start, found.slot_bytes);
     return found;
 }
 
 static BM_SLOW void release_pages(void *start, bool has_guards)
 {
-    struct bm_sealed_place found = expect_zero_last_page(start);
+    struct bm_sealed_place found = expect_zero_pages(start, has_guards);
     /* Pages that stay inaccessible are of no use to anybody: they are lost. */
     if (has_guards && !bm_guard_open(start, found.capacity))
         return;
@@ -220,7 +220,7 @@ BM_INLINE void let_go(struct bm_detained detained)
     if (bm_unlikely(detained.start == NULL))
         return;
     if (bm_likely(detained.kind == BM_DETAINED_SLOT))
-        release_slot(detained.start, detained.bytes);
+        release_slot(detained.start);
     else
         release_pages(detained.start, detained.kind == BM_DETAINED_GUARDED);
 }
@@ -329,10 +329,10 @@ void bm_sealed_check_detained(void)
         struct bm_detained detained = quarantine->ring[place];
         if (detained.start == NULL)
             continue;
-        if (detained.kind == BM_DETAINED_SLOT)
-            expect_zero(detained.start, detained.start, detained.bytes, detained.bytes);
-        else
-            expect_zero_last_page(detained.start);
+        if (detained.kind != BM_DETAINED_SLOT)
+            (void)expect_zero_pages(detained.start, detained.kind == BM_DETAINED_GUARDED);
+        else if (!bm_is_zero(detained.start, detained.bytes))
+            bm_misuse("write after free", detained.start, detained.bytes);
     }
 }
 
@@ -348,7 +348,7 @@ void bm_sealed_end_thread(void)
     find(quarantine, "free", &found, &sealed);
     (void)bm_seal_break(found.start, found.capacity, sealed.seal);
     memset(found.start, 0, found.capacity - BM_SEAL_BYTES);
-    release_slot(found.start, found.capacity);
+    release_slot(found.start);
 }
 
 /* ---- resize ---- */

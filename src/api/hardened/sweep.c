@@ -1,6 +1,7 @@
 #include "api/hardened/sweep.h"
 
 #include "api/arenas.h"
+#include "api/hardened/free_pages.h"
 #include "api/hardened/seal.h"
 #include "api/hardened/sealed_block.h"
 #include "api/hardened/sealed_place.h"
@@ -80,22 +81,13 @@ static void check_slab(struct bm_tree *tree, struct bm_slab *slab, size_t *live)
     check_live(start, capacity, bm_slab_slot_bytes(slab), live);
 }
 
-/* What the system holds no page of nobody has written to; to read it would make it hold one. */
-static void check_free_pages(char *start, size_t bytes)
-{
-    if (bm_system_resident(start, bytes) != 0 && !bm_is_zero(start, bytes))
-        bm_misuse("write after free", start, bytes);
-}
-
 static void check_free_leaves(struct bm_tree *tree)
 {
     unsigned first = 0;
     unsigned leaves = 0;
-    size_t page_leaves = bm_system_page_bytes() / BM_LEAF_BYTES;
     while (bm_buddy_tree_next_free(&tree->pages, first + leaves, &first, &leaves))
-        if (first % page_leaves == 0 && leaves % page_leaves == 0)
-            check_free_pages((char *)tree + (size_t)first * BM_LEAF_BYTES,
-                             (size_t)leaves * BM_LEAF_BYTES);
+        bm_free_pages_expect_zero((char *)tree + (size_t)first * BM_LEAF_BYTES,
+                                  (size_t)leaves * BM_LEAF_BYTES);
 }
 
 static void check_tree(struct bm_tree *tree, size_t *live)
@@ -125,6 +117,6 @@ size_t bm_sweep(void)
     bm_sealed_check_detained();
     bm_arenas_visit(NULL, check_arena, &live);
     bm_system_visit_huge(check_huge, &live);
-    bm_system_visit_free_chunks(check_free_pages);
+    bm_system_visit_free_chunks(bm_free_pages_expect_zero);
     return live;
 }
