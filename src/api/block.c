@@ -24,6 +24,13 @@ static void tick(void)
         bm_housekeeping_start();
 }
 
+void *bm_block_refill(struct bm_arena *arena, unsigned size_class)
+{
+    void *block = bm_arena_refill(arena, size_class);
+    tick();
+    return block;
+}
+
 static void *allocate_small(unsigned size_class)
 {
     struct bm_arena *arena = bm_thread_enter();

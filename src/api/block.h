@@ -28,6 +28,9 @@ void *bm_block_allocate(size_t bytes, bool *is_zero);
 void *bm_block_allocate_aligned(size_t alignment, size_t bytes, bool *is_zero);
 /* The same, in chunks of its own however small it is. */
 void *bm_block_allocate_huge(size_t alignment, size_t bytes, bool *is_zero);
+/* A slot of the calling thread's arena, whose cursor for the class has none left; NULL: there is no
+ * memory at hand. */
+void *bm_block_refill(struct bm_arena *arena, unsigned size_class);
 
 /* Frees a block, or aborts when it is none. Not NULL. */
 void bm_block_free(void *block);

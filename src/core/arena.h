@@ -248,10 +248,10 @@ BM_INLINE struct bm_cursor *bm_arena_cursor(struct bm_arena *arena, size_t size)
     return (struct bm_cursor *)(void *)((char *)arena + offset);
 }
 
-/* Some bit that is set, if one is: the first at or after any place below the last. */
+/* Some bit that is set, of a word that is not 0: the first at or after any place below the last. */
 BM_INLINE uint32_t bm_random_bit(uint64_t word)
 {
-    uint32_t places = bm_highest_bit(word | 1) + 1;
+    uint32_t places = bm_highest_bit(word) + 1;
     uint32_t first = bm_random_byte() * places / 256;
     uint64_t rotated = word >> first | word << (-first % 64);
     return first + bm_lowest_bit_or_any(rotated);
@@ -261,6 +261,8 @@ BM_INLINE uint32_t bm_random_bit(uint64_t word)
 BM_INLINE bool bm_arena_take(struct bm_cursor *cursor, void **block)
 {
     uint64_t word = atomic_load_explicit(cursor->word, memory_order_relaxed);
+    if (BM_HARDENED && bm_unlikely(word == 0))
+        return false; /* for which nothing is drawn */
     uint32_t bit = (BM_HARDENED ? bm_random_bit(word) : cursor->guess) % 64;
     if (bm_unlikely(!bm_test_and_clear(&word, bit))) {
         if (word == 0)

@@ -11,19 +11,25 @@
 #include "base/message.h"
 #include "core/tree.h"
 
+/* Whether what ends at `end` is a slot that is not live, or one whose seal is valid. */
+BM_INLINE bool bm_front_is_seal_or_zero(char *end, size_t capacity)
+{
+    struct bm_sealed before;
+    return atomic_load_explicit(bm_seal_at(end, 0), memory_order_relaxed) == 0 ||
+           bm_seal_read(end - capacity, capacity, &before) || before.seal == 0;
+}
+
 /* The word in front of a slab belongs to who has the leaf there. In front of the first leaf of all
  * and of a page block's there is a guard. */
 static inline bool bm_front_is_intact_of_slab(struct bm_tree *tree, char *start)
 {
-    struct bm_sealed before;
     uint32_t last_byte = bm_tree_offset(tree, start) - 1;
     const struct bm_slab *slab = bm_tree_slab_at(tree, last_byte);
     if (last_byte / BM_LEAF_BYTES < tree->header_leaves || slab->size_class == BM_PAGE_CLASS)
         return true;
     if (slab == tree->slabs)
         return atomic_load_explicit(bm_seal_at(start, 0), memory_order_relaxed) == 0;
-    size_t capacity = bm_slab_slot_bytes(slab);
-    return bm_seal_read(start - capacity, capacity, &before) || before.seal == 0;
+    return bm_front_is_seal_or_zero(start, bm_slab_slot_bytes(slab));
 }
 
 /* Aborts with "underflow" when the word in front of a slot is not as it should be. At a slab's
@@ -32,10 +38,9 @@ static inline bool bm_front_is_intact_of_slab(struct bm_tree *tree, char *start)
 BM_INLINE void bm_front_expect_intact(struct bm_tree *tree, const struct bm_slab *slab, char *start,
                                       size_t capacity)
 {
-    struct bm_sealed before;
     bool is_intact = bm_tree_offset(tree, start) == slab->first_byte
                          ? bm_front_is_intact_of_slab(tree, start)
-                         : bm_seal_read(start - capacity, capacity, &before) || before.seal == 0;
+                         : bm_front_is_seal_or_zero(start, capacity);
     if (bm_unlikely(!is_intact))
         bm_misuse("underflow", start, capacity);
 }

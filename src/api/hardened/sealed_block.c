@@ -37,7 +37,11 @@ BM_INLINE void *take_own_slot(size_t bytes, size_t *capacity)
 static BM_SLOW void *make_slot(size_t alignment, size_t bytes, size_t *capacity)
 {
     bool is_zero;
-    void *start = bm_block_allocate_aligned(alignment, bytes, &is_zero);
+    void *start = NULL;
+    if (bm_likely(alignment <= BM_QUANTUM) && bm_likely(bm_thread.arena != NULL))
+        start = bm_block_refill(bm_thread.arena, bm_class_of_size(bytes));
+    if (bm_unlikely(start == NULL))
+        start = bm_block_allocate_aligned(alignment, bytes, &is_zero);
     if (bm_unlikely(start == NULL))
         return NULL;
     struct bm_tree *tree = bm_tree_of(start);
