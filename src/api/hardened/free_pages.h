@@ -1,10 +1,10 @@
 /*
  * free pages: memory that nobody has reads as zero, so what does not was written to after its free.
  *
- * A free slot is looked at when it is allocated (sealed_block.c); the slots of a slab that goes
- * back to its tree are looked at there, as are all others, when a block of pages is made of them
- * and before their contents go back to the system. So nobody gets what a dangling pointer wrote,
- * and nothing of it goes unseen. A sweep looks at what is free without waiting for that.
+ * A free slot is looked at when it is allocated (sealed_block.c). Whatever else free memory comes
+ * to, the slots of a slab that went back to its tree too, it is looked at here: when a block of
+ * pages is made of it, and before its contents go back to the system. A sweep looks at what is free
+ * without waiting for that.
  */
 #ifndef BM_API_HARDENED_FREE_PAGES_H
 #define BM_API_HARDENED_FREE_PAGES_H
@@ -13,8 +13,8 @@
 
 #include <stddef.h>
 
-/* The first word that is not zero in the whole pages of a range; NULL: there is none. Pages that the
- * system does not hold are not touched: it would have to hold them then. */
+/* The first word that is not zero in the whole pages of a range; NULL: there is none. Pages that
+ * the system does not hold are not touched: it would have to hold them then. */
 const void *bm_free_pages_find_written(void *start, size_t bytes);
 
 /* Aborts with "write after free" of that word. May run under any lock. */
