@@ -46,6 +46,7 @@ static unsigned random_free_node(const struct bm_buddy_tree *tree, unsigned leve
 {
     unsigned begin = 1U << level;
     unsigned first = begin + (unsigned)(bm_random() & (begin - 1));
+    /* Ends by its return, for the level has one. GCOVR_EXCL_BR_START */
     for (unsigned looked_at = 0; looked_at < begin;) {
         unsigned node = begin + ((first + looked_at) & (begin - 1));
         uint64_t word = tree->is_free[node / 64] >> (node % 64);
@@ -54,7 +55,8 @@ static unsigned random_free_node(const struct bm_buddy_tree *tree, unsigned leve
             return node + bm_lowest_bit(word);
         looked_at += left;
     }
-    return lowest_free_node(tree, level);
+    /* GCOVR_EXCL_BR_STOP */
+    return lowest_free_node(tree, level); /* GCOVR_EXCL_LINE */
 }
 
 static void mark_free(struct bm_buddy_tree *tree, unsigned node)
@@ -104,7 +106,7 @@ void bm_buddy_tree_init(struct bm_buddy_tree *tree, unsigned depth)
 
 /* Of the smallest blocks that fit, the one that `choose` takes. */
 BM_INLINE bool allocate(struct bm_buddy_tree *tree, unsigned order, unsigned leaves,
-                        unsigned choose(const struct bm_buddy_tree *tree, unsigned level),
+                        unsigned choose(const struct bm_buddy_tree *tree, unsigned of_level),
                         unsigned *first)
 {
     if (order > tree->depth)

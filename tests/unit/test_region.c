@@ -404,6 +404,23 @@ Test(region, a_refused_commit_changes_nothing)
     expect(acquire(4) != NULL);
 }
 
+/* ---- clean chunks ---- */
+
+/* Not one in use, nor one that lies dirty; one that was never used is, and one that was purged. */
+Test(region, knows_which_free_chunks_read_as_zero)
+{
+    set_up(CHUNKS(64));
+    char *run = acquire(2);
+    const struct bm_region *region = &regions.region[0];
+    expect(run == region->base);
+    expect(!bm_region_is_clean(region, 0) && !bm_region_is_clean(region, 1));
+    expect(bm_region_is_clean(region, 2));
+    release(run, 2);
+    expect(!bm_region_is_clean(region, 0) && !bm_region_is_clean(region, 1));
+    (void)bm_regions_purge(&regions, 0);
+    expect(bm_region_is_clean(region, 0) && bm_region_is_clean(region, 1));
+}
+
 /* ---- adopt ---- */
 
 static char *reserve_committed(size_t chunks)

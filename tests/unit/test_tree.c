@@ -192,6 +192,20 @@ Test(tree, gives_no_place_that_is_not_aligned)
     bm_tree_verify(tree);
 }
 
+/* What a chunk held before may look like a place behind its end. */
+Test(tree, gives_no_place_behind_the_end)
+{
+    bool is_zero;
+    memset(chunk, 0xff, BM_CHUNK_BYTES);
+    struct bm_tree *tree = bm_tree_init(chunk, false, NULL, 0);
+    struct bm_slab *next = &tree->slabs[tree->slabs_made];
+    next->leaves = 16;
+    next->first_byte = BM_TREE_LEAVES * BM_LEAF_BYTES;
+    struct bm_slab *slab = bm_tree_make_page_block(tree, 16, 4, &is_zero);
+    expect(slab == next && bm_slab_first_leaf(slab) < BM_TREE_LEAVES);
+    bm_tree_verify(tree);
+}
+
 Test(tree, runs_out_of_descriptors)
 {
     struct bm_tree *tree = bm_tree_init(chunk, true, NULL, 0);

@@ -421,6 +421,34 @@ TEST_WITHIN(utilization, page_blocks_stay_where_a_kept_one_would_take_them_nowhe
             release_pages(made[index]);
 }
 
+/* Both trees hold blocks of an eighth of a tree wherever one fits. Those of the second shrink, and so
+ * it is nearly empty, yet has no room for the largest of what is left. */
+TEST_WITHIN(utilization, page_blocks_stay_where_no_tree_has_room_for_them)
+{
+    enum { EIGHTH = BM_TREE_LEAVES / 8, LARGE = EIGHTH / 2 + 1, SMALL = 9 };
+    char *made[2 * 8];
+    unsigned made_count = 0;
+    unsigned first_of_second = 0;
+    do {
+        made[made_count] = allocate_pages((size_t)EIGHTH * BM_LEAF_BYTES);
+        if (bm_tree_of(made[made_count]) == bm_tree_of(made[0]))
+            first_of_second = made_count + 1;
+        made_count++;
+    } while (first_of_second == made_count ||
+             bm_arena_find_tree(arena, bm_order_of(EIGHTH)) != NULL);
+    expect(arena->trees == 2);
+    char *large = made[first_of_second];
+    for (unsigned index = first_of_second; index < made_count; index++) {
+        size_t leaves = made[index] == large ? LARGE : SMALL;
+        expect(core_heap_resize(&heap, arena, made[index], leaves * BM_LEAF_BYTES) == made[index]);
+    }
+    expect(bm_arena_find_tree(arena, bm_order_of(LARGE)) == NULL);
+    expect(!should_move(large));
+    expect(!should_move_for_others(large));
+    for (unsigned index = 0; index < made_count; index++)
+        release_pages(made[index]);
+}
+
 /* ---- figures ---- */
 
 TEST_WITHIN(utilization, figures_of_slots)

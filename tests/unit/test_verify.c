@@ -202,6 +202,11 @@ static void serve_size_0(void)
     arena->cursor_offsets[0] = arena->cursor_offsets[1];
 }
 
+static void let_size_0_take_slots(void)
+{
+    arena->of_no_size = arena->cursors[bm_class_of_size(64)];
+}
+
 static void count_too_many_slabs(void)
 {
     arena->slabs_of_class[0] += 100;
@@ -218,6 +223,7 @@ Test(verify, finds_broken_borrowing)
          lend_to_a_class_with_a_slab, verify_arena},
         {"arena->cursor_offsets[0] == offsetof(struct bm_arena, of_no_size)", serve_size_0,
          verify_arena},
+        {"arena->of_no_size.word == &bm_no_slots", let_size_0_take_slots, verify_arena},
         {"slabs <= arena->slabs_live", count_too_many_slabs, verify_arena},
     };
     CHECK_ALL(corruptions);
