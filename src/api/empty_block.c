@@ -39,7 +39,7 @@ static bool claim_in(uint32_t index, unsigned *bit)
 {
     uint64_t bits = atomic_load_explicit(&live[index], memory_order_relaxed);
     do {
-        if (~bits == 0)
+        if (bits == UINT64_MAX)
             return false;
         *bit = bm_lowest_bit(~bits);
     } while (!atomic_compare_exchange_weak_explicit(&live[index], &bits, bits | UINT64_C(1) << *bit,

@@ -80,7 +80,7 @@ static void mix_in_what_there_is(uint32_t key[KEY_WORDS])
         key[4] ^= (uint32_t)now.tv_nsec;
         key[5] ^= (uint32_t)now.tv_sec;
     }
-    memcpy(&key[6], &place, sizeof place < 8 ? sizeof place : 8);
+    memcpy(&key[6], &place, sizeof place);
 }
 
 static void make_key(void)
