@@ -1,13 +1,15 @@
 /*
- * soak [SECONDS]: everything at once, for a given time. Threads come and go, hand blocks of all
- * sizes to one another, resize, move and trim; the process forks, and its children use what they
- * inherited, under limits and out of memory.
+ * soak [SECONDS]: everything at once, for a given time, or SOAK_SECONDS. Threads come and go, hand
+ * blocks of all sizes to one another, resize, move, align and trim, and sleep; signals interrupt
+ * them; the process forks, and its children use what they inherited, under limits and out of
+ * memory.
  *
  * Twice a second all stand still: then each structure is walked, and the bytes that the heap says
- * are in use must be those of the blocks that are live, to the byte: none lost, none leaked. In the
- * end nothing is left, and in a run that is long enough to tell the resident set must not have
- * grown since the first third of the time. A seed fixes what each thread does, not how they
- * interleave.
+ * are in use must be those of the blocks that are live, to the byte: none lost, none leaked. The
+ * hardened library counts in bytes what waits in quarantine too, so there it is the blocks that are
+ * counted. Then memory is used up to a limit, and given back. In the end nothing is left, and in a
+ * run that is long enough to tell the resident set must not have grown since the first third of the
+ * time. A seed fixes what each thread does, not how they interleave.
  */
 #include "api/arenas.h"
 #include "stress.h"
@@ -15,6 +17,7 @@
 #include <buddymalloc/buddymalloc.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -30,6 +33,9 @@ enum {
     shared_count = 3000, /* parcels that whoever comes takes */
     steps_at_a_time = 64,
     pause_ms = 500,
+    nap_ms = 10,
+    most_naps = 150, /* longer than free pages may lie dirty */
+    batches_a_nap = 500,
     growth_percent = 25, /* allowed, and so many MiB: */
     growth_mib = 16,
     seconds_to_tell = 30,
@@ -48,6 +54,8 @@ static _Atomic(struct parcel *) shared[shared_count];
 static atomic_bool wants_pause;
 static atomic_bool is_over;
 static atomic_ulong steps;
+static atomic_ulong naps;
+static atomic_ulong signals;
 static unsigned threads_started;
 static unsigned forks;
 static unsigned pauses;
@@ -67,12 +75,13 @@ static struct parcel *hand_over(struct random *random, struct parcel *parcel)
     return atomic_exchange(&shared[random_below(random, shared_count)], parcel);
 }
 
-/* A block of tens of MiB, grown and shrunk on the way. */
+/* A block of tens of MiB, perhaps aligned, grown and shrunk on the way. */
 static void use_large_block(struct random *random)
 {
     size_t size = ((size_t)1 << 20) + random_below(random, 48 << 20);
-    char *block = buddymalloc_malloc(size);
-    check(block != NULL);
+    size_t alignment = (size_t)16 << random_below(random, 22);
+    char *block = buddymalloc_aligned_alloc(alignment, size);
+    check(block != NULL && (uintptr_t)block % alignment == 0);
     block[0] = block[size - 1] = 'A';
     size_t other_size = ((size_t)1 << 20) + random_below(random, 160 << 20);
     block = buddymalloc_realloc(block, other_size);
@@ -126,6 +135,17 @@ static void take_steps(struct worker *worker, struct random *random)
     atomic_fetch_add(&steps, steps_at_a_time);
 }
 
+/* Now and then a thread sleeps, with blocks in its arena that others free. */
+static void sleep_perhaps(struct random *random)
+{
+    if (random_below(random, batches_a_nap) != 0)
+        return;
+    atomic_fetch_add(&naps, 1);
+    for (uint64_t left = random_below(random, most_naps); left > 0 && !atomic_load(&is_over);
+         left--)
+        (void)usleep(nap_ms * 1000);
+}
+
 /* A life of a random length; what a thread has in the end it leaves to the others. */
 static void *live(void *argument)
 {
@@ -133,8 +153,10 @@ static void *live(void *argument)
     struct random random = random_init(worker->stream);
     uint64_t batches = 1 + random_below(&random, random_below(&random, 4) == 0 ? 3000 : 100);
 
-    while (batches-- > 0 && !atomic_load(&is_over))
+    while (batches-- > 0 && !atomic_load(&is_over)) {
         take_steps(worker, &random);
+        sleep_perhaps(&random);
+    }
     check(pthread_mutex_lock(&worker->busy) == 0);
     for (unsigned i = 0; i < own_count; i++) {
         check_and_destroy(hand_over(&random, worker->own[i]));
@@ -162,12 +184,33 @@ static void replace_ended(void)
     }
 }
 
-/* ---- fork ---- */
+/* ---- signals ---- */
+
+static void count_signal(int number)
+{
+    (void)number;
+    atomic_fetch_add(&signals, 1);
+}
+
+/* What a worker waits in, or does in the allocator, is interrupted. */
+static void interrupt_one(unsigned long number)
+{
+    check(pthread_kill(workers[number % worker_count].thread, SIGUSR1) == 0);
+}
+
+static void handle_signals(void)
+{
+    struct sigaction action = {.sa_handler = count_signal};
+    check(sigemptyset(&action.sa_mask) == 0 && sigaction(SIGUSR1, &action, NULL) == 0);
+}
+
+/* ---- limit ---- */
 
 static void exhaust_limit(void)
 {
+    size_t limit = buddymalloc_set_limit(buddymalloc_held_bytes() + (8 << 20));
+
     void *last = NULL;
-    (void)buddymalloc_set_limit(buddymalloc_held_bytes() + (8 << 20));
     for (unsigned i = 0;; i++) {
         void **block = buddymalloc_malloc(64 + i % 64 * 1000);
         if (block == NULL)
@@ -180,8 +223,10 @@ static void exhaust_limit(void)
         buddymalloc_free(last);
         last = next;
     }
-    (void)buddymalloc_set_limit(0);
+    (void)buddymalloc_set_limit(limit);
 }
+
+/* ---- fork ---- */
 
 static void use_inherited(void)
 {
@@ -219,12 +264,18 @@ static void fork_once(void)
 
 /* ---- all stand still ---- */
 
-static size_t bytes_of(struct parcel *parcel)
+struct sum {
+    size_t blocks;
+    size_t bytes;
+};
+
+static void add(struct sum *sum, struct parcel *parcel)
 {
     if (parcel == NULL)
-        return 0;
+        return;
     parcel_check(parcel, parcel->owner);
-    return buddymalloc_malloc_usable_size(parcel);
+    sum->blocks++;
+    sum->bytes += buddymalloc_malloc_usable_size(parcel);
 }
 
 static void verify_arena(struct bm_arena *arena, void *unused)
@@ -235,15 +286,19 @@ static void verify_arena(struct bm_arena *arena, void *unused)
 
 static void check_heap(void)
 {
-    size_t bytes = 0;
+    struct sum live = {0, 0};
     for (unsigned i = 0; i < shared_count; i++)
-        bytes += bytes_of(atomic_load(&shared[i]));
+        add(&live, atomic_load(&shared[i]));
     for (unsigned i = 0; i < worker_count; i++)
         for (unsigned j = 0; j < own_count; j++)
-            bytes += bytes_of(workers[i].own[j]);
+            add(&live, workers[i].own[j]);
     bm_arenas_visit(NULL, verify_arena, NULL);
     struct buddymalloc_info info = buddymalloc_mallinfo2();
-    check(info.uordblks + info.hblkhd == bytes);
+    size_t used_bytes = info.uordblks + info.hblkhd;
+    check(BM_HARDENED ? used_bytes >= live.bytes : used_bytes == live.bytes);
+    /* One block of each thread's is the library's own; the main thread's among them. */
+    size_t blocks = buddymalloc_check_blocks();
+    check(!BM_HARDENED || (blocks >= live.blocks && blocks <= live.blocks + worker_count + 1));
 }
 
 static void pause_and_check(void)
@@ -251,6 +306,8 @@ static void pause_and_check(void)
     atomic_store(&wants_pause, true);
     for (unsigned i = 0; i < worker_count; i++)
         check(pthread_mutex_lock(&workers[i].busy) == 0);
+    check_heap();
+    exhaust_limit();
     check_heap();
     for (unsigned i = 0; i < worker_count; i++)
         check(pthread_mutex_unlock(&workers[i].busy) == 0);
@@ -302,6 +359,7 @@ static struct peaks run(unsigned long total_ms)
     for (unsigned long elapsed = 0; elapsed < total_ms; elapsed = now_ms() - begin) {
         (void)usleep(10000);
         replace_ended();
+        interrupt_one(elapsed);
         note_resident(&peaks, elapsed, total_ms);
         if (elapsed < next_pause)
             continue;
@@ -322,28 +380,32 @@ static void end_all(void)
         check_and_destroy(atomic_exchange(&shared[i], NULL));
     check_heap();
     (void)buddymalloc_malloc_trim(0);
-    check(buddymalloc_held_bytes() <= (size_t)worker_count << 20);
+    /* What this thread has in quarantine keeps what lies around it. */
+    size_t allowed_mib = BM_HARDENED ? 2 * worker_count : worker_count;
+    check(buddymalloc_held_bytes() <= allowed_mib << 20);
 }
 
 int main(int argc, char **argv)
 {
-    double seconds = argc > 1 ? strtod(argv[1], NULL) : 1.5;
+    const char *setting = argc > 1 ? argv[1] : getenv("SOAK_SECONDS");
+    double seconds = setting != NULL ? strtod(setting, NULL) : 1.5;
 
     if (argc > 2 || seconds <= 0) {
         (void)fprintf(stderr, "usage: soak [SECONDS]\n");
         return 2;
     }
     stress_init("soak");
+    handle_signals();
     for (unsigned i = 0; i < worker_count; i++) {
         check(pthread_mutex_init(&workers[i].busy, NULL) == 0);
         start(&workers[i]);
     }
     struct peaks peaks = run((unsigned long)(seconds * 1000));
     end_all();
-    (void)printf("%lu steps of %u threads, %u forks, %u checks of the whole heap; resident at most "
-                 "%lu MiB early, %lu MiB late, %lu MiB in the end\n",
-                 atomic_load(&steps), threads_started, forks, pauses, peaks.early_mib,
-                 peaks.late_mib, resident_mib());
+    (void)printf("%lu steps of %u threads, %lu naps, %lu signals, %u forks, %u checks of the whole "
+                 "heap; resident at most %lu MiB early, %lu MiB late, %lu MiB in the end\n",
+                 atomic_load(&steps), threads_started, atomic_load(&naps), atomic_load(&signals),
+                 forks, pauses, peaks.early_mib, peaks.late_mib, resident_mib());
     check(seconds < seconds_to_tell ||
           peaks.late_mib <= peaks.early_mib * (100 + growth_percent) / 100 + growth_mib);
     return 0;
