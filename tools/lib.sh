@@ -145,7 +145,7 @@ build() {
         if configure "$directory" "$@" && is_up_to_date "$directory"; then
             exit 0
         fi
-            [ -f "$directory/configured-as" ] || exit 1
+        [ -f "$directory/configured-as" ] || exit 1
         say "building build/$name"
         quietly ninja --quiet -C "$directory"
     ) 9>"$project_root/build/.$name.lock"
