@@ -108,7 +108,7 @@ void bm_thread_tick(void)
 void bm_thread_update_fast(void)
 {
     bool is_usable =
-        !BM_HARDENED && !BM_MEMCHECK && bm_thread.arena != NULL && bm_options.perturb == 0;
+        !BM_HARDENED && bm_thread.arena != NULL && !BM_MEMCHECK && bm_options.perturb == 0;
     bm_thread.fast = is_usable ? bm_thread.arena : &no_arena;
 }
 
