@@ -133,9 +133,9 @@ Test(decay, small_blocks_go_back_within_the_purge_delay)
     cr_expect_leq(ms, 2 * purge_delay_ms, "%u ms", ms);
 }
 
-/* One in a thousand stays: the pages between them go all the same, tree by tree. A slab is purged in
- * the second round that finds it listed. A round begins once in a purge delay, and the first may have
- * begun just before. */
+/* One in a thousand stays: the pages between them go all the same, tree by tree. A slab is purged
+ * in the second round that finds it listed. A round begins once in a purge delay, and the first may
+ * have begun just before. */
 Test(decay, pages_between_survivors_go_back)
 {
     skip_with_huge_pages();

@@ -421,8 +421,8 @@ TEST_WITHIN(utilization, page_blocks_stay_where_a_kept_one_would_take_them_nowhe
             release_pages(made[index]);
 }
 
-/* Both trees hold blocks of an eighth of a tree wherever one fits. Those of the second shrink, and so
- * it is nearly empty, yet has no room for the largest of what is left. */
+/* Both trees hold blocks of an eighth of a tree wherever one fits. Those of the second shrink, and
+ * so it is nearly empty, yet has no room for the largest of what is left. */
 TEST_WITHIN(utilization, page_blocks_stay_where_no_tree_has_room_for_them)
 {
     enum { EIGHTH = BM_TREE_LEAVES / 8, LARGE = EIGHTH / 2 + 1, SMALL = 9 };
