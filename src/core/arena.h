@@ -298,7 +298,7 @@ BM_INLINE bool bm_arena_find_slot(struct bm_arena *arena, void *block, struct bm
     size_t slot;
     if (bm_unlikely(!bm_slab_find_slot(slab, offset, &slot)))
         return false;
-    /* To be looked at before the own bit, which a sweep sets before it takes the remote one away. */
+    /* Looked at before the own bit, which a sweep sets before it takes the remote one away. */
     if (bm_unlikely(bm_peek(arena->pending) != NULL) && bm_slab_has_remote(slab, slot))
         return false;
     *found = (struct bm_found){.slab = slab, .word = &slab->free[slot / 64], .slot = slot};

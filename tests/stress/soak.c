@@ -336,8 +336,8 @@ static unsigned long resident_mib(void)
     return strtoul(space, NULL, 10) * (unsigned long)sysconf(_SC_PAGESIZE) >> 20;
 }
 
-/* The least of the second sixth of the time, and of the last. Peaks would be of chance: now and then
- * two large blocks are live at one moment. */
+/* The least of the second sixth of the time, and of the last. Peaks would be of chance: now and
+ * then two large blocks are live at one moment. */
 struct floors {
     unsigned long early_mib;
     unsigned long late_mib;
