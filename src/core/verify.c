@@ -165,6 +165,17 @@ static void verify_kept(struct bm_arena *arena)
     REQUIRE(kept_leaves == arena->kept_leaves);
 }
 
+/* A round goes on with a tree of the bucket that it is in; where none is under way, with none. */
+static void verify_round(const struct bm_arena *arena)
+{
+    const struct bm_tree *tree = NULL;
+    if (arena->round.bucket < BM_BUCKETS)
+        tree = arena->buckets[arena->round.bucket];
+    while (tree != NULL && tree != arena->round.next)
+        tree = tree->next;
+    REQUIRE(tree == arena->round.next);
+}
+
 void bm_arena_verify(struct bm_arena *arena)
 {
     size_t trees = 0;
@@ -189,6 +200,7 @@ void bm_arena_verify(struct bm_arena *arena)
     REQUIRE(dirty_leaves == arena->dirty_leaves);
     verify_lists(arena);
     verify_kept(arena);
+    verify_round(arena);
 }
 
 void bm_regions_verify(const struct bm_regions *regions)

@@ -296,7 +296,6 @@ TEST_WITHIN(purge, a_round_ends)
     release_survivors(blocks, 1008, 100);
 }
 
-/* One step looks at some trees, and purges no more than a bound. */
 /* What is listed after a round has found nothing is something to wait for. */
 TEST_WITHIN(purge, what_is_listed_later_is_waited_for)
 {
@@ -332,6 +331,7 @@ TEST_WITHIN(purge, pages_of_which_a_part_is_dirty_go)
     release(live);
 }
 
+/* One step looks at some trees, and purges no more than a bound. */
 TEST_WITHIN(purge, a_round_goes_in_steps)
 {
     uint64_t due;
@@ -343,6 +343,31 @@ TEST_WITHIN(purge, a_round_goes_in_steps)
     expect_at(purged > 0 && purged <= 2 * 2048, "%zu leaves", purged);
     expect(due == now_ms + BM_DECAY_STEP_MS && resident_of_arena() + 16 * MIB >= before);
     release_survivors(blocks, 6144, 50);
+}
+
+/* The tree that a round is to go on with may become another bucket's, or nobody's. */
+TEST_WITHIN(purge, a_round_loses_the_tree_that_is_next)
+{
+    uint64_t due;
+    void **blocks = leave_survivors(6144, 50);
+    (void)decay_for(INTERVAL_MS);
+    now_ms += INTERVAL_MS;
+    (void)decay_once(&due);
+    struct bm_tree *next = arena->round.next;
+    size_t trees = arena->trees;
+    expect(next != NULL);
+    for (unsigned index = 0; index < SMALL_COUNT; index += 50)
+        if (bm_tree_of(blocks[index]) == next) {
+            release(blocks[index]);
+            blocks[index] = NULL;
+        }
+    (void)trim();
+    expect(arena->trees < trees);
+    (void)decay_for(6 * INTERVAL_MS);
+    for (unsigned index = 0; index < SMALL_COUNT; index += 50)
+        if (blocks[index] != NULL)
+            release(blocks[index]);
+    free(blocks);
 }
 
 TEST_WITHIN(purge, trim_reaches_pages_around_survivors)

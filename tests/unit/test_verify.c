@@ -545,6 +545,11 @@ static void take_an_empty_tree(void)
     tree->next = empty;
 }
 
+static void go_round_with_no_round(void)
+{
+    arena->round.next = tree;
+}
+
 static void miscount_by_forgetting(void)
 {
     *kept_page() = (struct bm_kept){0};
@@ -575,6 +580,7 @@ Test(verify, finds_broken_arenas)
         {"tree->counted_held == tree->held_leaves", forget_to_count_held_leaves, verify_arena},
         {"bm_tree_of(slab)->owner == arena", list_what_is_another_arenas, verify_arena},
         {"bucket_for(arena, tree) == bucket", take_an_empty_tree, verify_arena},
+        {"tree == arena->round.next", go_round_with_no_round, verify_arena},
         {"kept_leaves == arena->kept_leaves", miscount_kept_leaves, verify_arena},
         {"kept_leaves == arena->kept_leaves", miscount_by_forgetting, verify_arena},
     };
