@@ -163,7 +163,7 @@ static bool find_in(struct bm_chunk *chunk, void *block, struct bm_place *place)
     size_t slot;
     if (!bm_slab_find_slot(slab, offset, &slot))
         return false;
-    /* In this order: a sweep sets the own bit, then takes the remote one away. */
+    /* In this order: the own bit is set before the remote one goes. */
     if (bm_slab_has_remote(slab, slot))
         return false;
     uint64_t own = atomic_load_explicit(&slab->free[slot / 64], memory_order_acquire);

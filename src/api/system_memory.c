@@ -271,9 +271,7 @@ void bm_system_visit_resident(void *address, size_t bytes,
 {
     struct bm_backend *backend = regions.backend;
     if (backend->visit_resident != NULL)
-        backend->visit_resident(backend, address, bytes, visit, context);
-    else
-        visit(address, bytes, context);
+        (void)backend->visit_resident(backend, address, bytes, visit, context);
 }
 
 /* ---- pages of a block ---- */

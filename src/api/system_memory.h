@@ -45,8 +45,8 @@ void bm_system_visit_huge(void (*visit)(struct bm_huge *huge, void *context), vo
  * then the system holds nothing of it. */
 void bm_system_visit_free_chunks(void (*visit)(void *start, size_t bytes));
 
-/* Calls visit for each run of pages that the system holds, in a range of whole pages; for all of it
- * when that is not known. No lock. */
+/* Calls visit for each run of pages that the system is known to hold, in a range of whole pages. No
+ * lock. */
 void bm_system_visit_resident(void *address, size_t bytes,
                               void (*visit)(void *start, size_t bytes, void *context),
                               void *context);

@@ -59,8 +59,8 @@ struct bm_backend {
     size_t (*resident)(struct bm_backend *backend, void *address, size_t bytes);
 
     /* Optional, with resident: calls visit for each run of those pages, in order; a long one may
-     * come in parts. */
-    void (*visit_resident)(struct bm_backend *backend, void *address, size_t bytes,
+     * come in parts. False: of the rest the system does not say which they are. */
+    bool (*visit_resident)(struct bm_backend *backend, void *address, size_t bytes,
                            void (*visit)(void *start, size_t bytes, void *context), void *context);
 
     /* Optional (NULL: not supported): makes a committed, page-aligned range inaccessible, or

@@ -103,11 +103,11 @@ static size_t mmap_resident(struct bm_backend *backend, void *address, size_t by
     return bm_resident_bytes(address, bytes, backend->page_bytes);
 }
 
-static void mmap_visit_resident(struct bm_backend *backend, void *address, size_t bytes,
+static bool mmap_visit_resident(struct bm_backend *backend, void *address, size_t bytes,
                                 void (*visit)(void *start, size_t bytes, void *context),
                                 void *context)
 {
-    bm_resident_visit(address, bytes, backend->page_bytes, visit, context);
+    return bm_resident_visit(address, bytes, backend->page_bytes, visit, context);
 }
 
 static bool mmap_release(struct bm_backend *backend, void *address, size_t bytes)

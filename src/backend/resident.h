@@ -3,13 +3,14 @@
 #define BM_BACKEND_RESIDENT_H
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/mman.h>
 
 /* Calls visit for each run of resident pages in a mapped range whose bounds are multiples of
- * page_bytes, in order; a long one may come in parts. For all that is left when the system won't
+ * page_bytes, in order; a long one may come in parts. False: of the rest the system does not
  * say. errno stays. */
-static inline void bm_resident_visit(char *address, size_t bytes, size_t page_bytes,
+static inline bool bm_resident_visit(char *address, size_t bytes, size_t page_bytes,
                                      void (*visit)(void *start, size_t bytes, void *context),
                                      void *context)
 {
@@ -21,8 +22,8 @@ static inline void bm_resident_visit(char *address, size_t bytes, size_t page_by
     for (size_t done = 0; done < bytes; done += bytes_asked) {
         size_t asked = bytes - done < bytes_asked ? bytes - done : bytes_asked;
         if (mincore(address + done, asked, is_resident) != 0) {
-            visit(address + done, bytes - done, context);
-            break;
+            errno = saved_errno;
+            return false;
         }
         for (size_t page = 0; page < asked / page_bytes; page++) {
             size_t first = page;
@@ -33,6 +34,7 @@ static inline void bm_resident_visit(char *address, size_t bytes, size_t page_by
         }
     }
     errno = saved_errno;
+    return true;
 }
 
 static inline void bm_resident_add(void *start, size_t bytes, void *sum)
@@ -41,12 +43,11 @@ static inline void bm_resident_add(void *start, size_t bytes, void *sum)
     *(size_t *)sum += bytes;
 }
 
-/* Resident bytes of such a range. */
+/* Resident bytes of such a range; all of it when the system won't say. */
 static inline size_t bm_resident_bytes(char *address, size_t bytes, size_t page_bytes)
 {
     size_t sum = 0;
-    bm_resident_visit(address, bytes, page_bytes, bm_resident_add, &sum);
-    return sum;
+    return bm_resident_visit(address, bytes, page_bytes, bm_resident_add, &sum) ? sum : bytes;
 }
 
 #endif

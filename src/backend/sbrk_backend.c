@@ -175,11 +175,11 @@ static size_t sbrk_resident(struct bm_backend *backend, void *address, size_t by
     return bm_resident_bytes(address, bytes, backend->page_bytes);
 }
 
-static void sbrk_visit_resident(struct bm_backend *backend, void *address, size_t bytes,
+static bool sbrk_visit_resident(struct bm_backend *backend, void *address, size_t bytes,
                                 void (*visit)(void *start, size_t bytes, void *context),
                                 void *context)
 {
-    bm_resident_visit(address, bytes, backend->page_bytes, visit, context);
+    return bm_resident_visit(address, bytes, backend->page_bytes, visit, context);
 }
 
 static bool release_top(struct sbrk_backend *segment, uintptr_t start)

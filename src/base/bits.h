@@ -60,7 +60,7 @@ static inline bool bm_test_and_set_or_last(uint64_t *word, size_t index, int32_t
 #if defined(__x86_64__)
     bool is_either;
     __asm__("btsq %q3, %0\n\tdecl %1"
-            : "+r"(*word), "+m"(*count), "=@ccbe"(is_either)
+            : "+&r"(*word), "+m"(*count), "=@ccbe"(is_either)
             : "r"((uint32_t)index));
     return is_either;
 #else

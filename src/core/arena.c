@@ -93,7 +93,7 @@ void bm_arena_shed(struct bm_arena *arena)
         arena->trees--;
         arena->dirty_leaves -= tree->counted_dirty;
         arena->source->hold(arena->source, -(ptrdiff_t)tree->counted_held * BM_LEAF_BYTES);
-        _Atomic(struct bm_tree *) *own = bm_arena_own_chunk(arena, tree);
+        _Atomic(struct bm_tree *) *own = bm_arena_own_chunk(arena, (uintptr_t)tree);
         if (atomic_load_explicit(own, memory_order_relaxed) == tree)
             empty_own_chunk(arena, own);
         arena->source->release(arena->source, &tree->chunk);
@@ -393,7 +393,7 @@ void *bm_arena_refill(struct bm_arena *arena, unsigned size_class)
 void bm_arena_free_slow(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab *slab,
                         size_t slot)
 {
-    atomic_store_explicit(bm_arena_own_chunk(arena, tree), tree, memory_order_relaxed);
+    atomic_store_explicit(bm_arena_own_chunk(arena, (uintptr_t)tree), tree, memory_order_relaxed);
     _Atomic uint64_t *word = &slab->free[slot / 64];
     uint64_t bits = atomic_load_explicit(word, memory_order_relaxed);
     bits |= UINT64_C(1) << (slot % 64);

@@ -229,9 +229,9 @@ void bm_arena_file_tree(struct bm_arena *arena, struct bm_tree *tree);
 void bm_arena_verify(struct bm_arena *arena);
 
 /* The entry for the chunk that an address lies in. */
-BM_INLINE _Atomic(struct bm_tree *) *bm_arena_own_chunk(struct bm_arena *arena, const void *address)
+BM_INLINE _Atomic(struct bm_tree *) *bm_arena_own_chunk(struct bm_arena *arena, uintptr_t address)
 {
-    return &arena->own_chunks[(uint32_t)(uintptr_t)address >> BM_CHUNK_SHIFT];
+    return &arena->own_chunks[(uint32_t)address >> BM_CHUNK_SHIFT];
 }
 
 /* Live slabs of a class. Also without the gate, by the owner: then a sweep may just be changing
@@ -291,16 +291,17 @@ struct bm_found {
 BM_INLINE bool bm_arena_find_slot(struct bm_arena *arena, void *block, struct bm_found *found)
 {
     struct bm_tree *tree = bm_tree_of(block);
-    if (bm_unlikely(bm_peek(*bm_arena_own_chunk(arena, (char *)block - 1)) != tree))
+    if (bm_unlikely(bm_peek(*bm_arena_own_chunk(arena, (uintptr_t)block - 1)) != tree))
         return false;
     uint32_t offset = bm_tree_offset(tree, block);
     struct bm_slab *slab = bm_tree_slab_at(tree, offset);
     size_t slot;
     if (bm_unlikely(!bm_slab_find_slot(slab, offset, &slot)))
         return false;
-    /* Looked at before the own bit, which a sweep sets before it takes the remote one away. */
+    /* Looked at before the own bit, which is set before the remote one goes. */
     if (bm_unlikely(bm_peek(arena->pending) != NULL) && bm_slab_has_remote(slab, slot))
         return false;
+    atomic_signal_fence(memory_order_acquire);
     *found = (struct bm_found){.slab = slab, .word = &slab->free[slot / 64], .slot = slot};
     return true;
 }

@@ -71,7 +71,7 @@ struct remote_slot {
     uint64_t bit;
     void *block;
     unsigned size_class;
-    unsigned leaves;
+    unsigned leaves; /* of a page block */
 };
 
 static BM_COLD BM_NORETURN void report_double_free(struct remote_slot slot)
@@ -100,6 +100,8 @@ static BM_SLOW bool set_last_bit(struct remote_slot slot, struct bm_slab *slab, 
                                  uint64_t bits)
 {
     bool wants_sweep = false;
+    if (slot.size_class == BM_PAGE_CLASS)
+        slot.leaves = slab->leaves;
     if (bits == bm_slab_word_mask(slab, index) &&
         others_are_free(slab, bm_slab_remote_line(slab), index)) {
         _Atomic uint32_t *completed = &slot.arena->completed;
@@ -125,13 +127,12 @@ bool bm_remote_free(struct bm_tree *tree, void *block)
                                .word = &line->word[index],
                                .bit = UINT64_C(1) << (number % 64),
                                .block = block,
-                               .size_class = slab->size_class,
-                               .leaves = slab->leaves};
-    /* In this order: a sweep sets the own bits, then takes the remote ones away. */
+                               .size_class = slab->size_class};
+    /* In this order: the own bits are set before the remote ones go. */
     uint64_t bits = atomic_load_explicit(&slot.word->bits, memory_order_acquire);
     bits |= atomic_load_explicit(&slab->free[index], memory_order_acquire);
     if (bm_unlikely((bits & slot.bit) != 0))
-        report_double_free(slot);
+        bm_misuse("double free", block, bm_slab_slot_bytes(slab));
     bits |= slot.bit;
     if (bm_unlikely(bits == UINT64_MAX) || bm_slab_has_few_slots(slab))
         return set_last_bit(slot, slab, index, bits);
@@ -151,14 +152,20 @@ static void check_bits(struct bm_slab *slab, unsigned index, uint64_t own, uint6
               slot_bytes);
 }
 
+/* Own bits are set before the remote ones go: who looks at both sees at any moment that a slot is
+ * free. What came in between is set after it. */
 static void merge_word(struct bm_arena *arena, struct bm_remote *word)
 {
     unsigned index;
     struct bm_slab *slab = slab_of(word, &index);
     atomic_store_explicit(&word->next, NULL, memory_order_relaxed);
-    uint64_t bits = atomic_exchange_explicit(&word->bits, 0, memory_order_acq_rel);
     uint64_t own = atomic_load_explicit(&slab->free[index], memory_order_relaxed);
+    uint64_t bits = atomic_load_explicit(&word->bits, memory_order_acquire);
     check_bits(slab, index, own, bits);
+    atomic_store_explicit(&slab->free[index], own | bits, memory_order_release);
+    uint64_t late = atomic_exchange_explicit(&word->bits, 0, memory_order_acq_rel) & ~bits;
+    check_bits(slab, index, own | bits, late);
+    bits |= late;
     atomic_store_explicit(&slab->free[index], own | bits, memory_order_release);
     /* Where it is endless nothing is live, so this is always so: GCOVR_EXCL_BR_START */
     if (slab->credit != BM_CREDIT_ENDLESS)
@@ -202,7 +209,7 @@ static void recycle_on_behalf(struct bm_arena *arena, struct bm_slab *slab)
     for (unsigned index = 0; index < BM_SLAB_WORDS; index++) {
         atomic_store_explicit(&slab->free[index], bm_slab_word_mask(slab, index),
                               memory_order_relaxed);
-        atomic_store_explicit(&line->word[index].bits, 0, memory_order_relaxed);
+        atomic_store_explicit(&line->word[index].bits, 0, memory_order_release);
     }
     bm_arena_recycle(arena, tree, slab);
 }
@@ -243,7 +250,7 @@ void bm_remote_sweep(struct bm_arena *arena)
         word = next;
     }
     (void)atomic_compare_exchange_strong_explicit(&arena->pending, &nothing_more, NULL,
-                                                  memory_order_relaxed, memory_order_relaxed);
+                                                  memory_order_release, memory_order_relaxed);
 }
 
 static void recover_slab(struct bm_arena *arena, struct bm_slab *slab, struct bm_remote_line *line)

@@ -11,7 +11,8 @@ static void find_in_run(void *start, size_t bytes, void *context)
     const uint64_t *word = start;
     if (bm_likely(bm_is_zero(start, bytes)) || *written != NULL)
         return;
-    while (*word == 0)
+    const uint64_t *last = word + bytes / sizeof *word - 1;
+    while (word < last && *word == 0) /* by now it may be zero again */
         word++;
     *written = word;
 }

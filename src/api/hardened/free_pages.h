@@ -14,7 +14,8 @@
 #include <stddef.h>
 
 /* The first word that is not zero in the whole pages of a range; NULL: there is none. Pages that
- * the system does not hold are not touched: it would have to hold them then. */
+ * the system does not hold are not touched: it would have to hold them then. So what is swapped out
+ * is not looked at; nor is anything where the system does not say what it holds. */
 const void *bm_free_pages_find_written(void *start, size_t bytes);
 
 /* Aborts with "write after free" of that word. May run under any lock. */

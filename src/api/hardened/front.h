@@ -32,7 +32,22 @@ static inline bool bm_front_is_intact_of_slab(struct bm_tree *tree, char *start)
     return bm_front_is_seal_or_zero(start, bm_slab_slot_bytes(slab));
 }
 
-/* Aborts with "underflow" when the word in front of a slot is not as it should be. At a slab's
+/* A write may have begun too early, or have been into the slot before, if that is free. */
+static BM_COLD BM_NORETURN void bm_front_report(struct bm_tree *tree, char *start, size_t capacity)
+{
+    uint32_t last_byte = bm_tree_offset(tree, start) - 1;
+    struct bm_slab *slab = bm_tree_slab_at(tree, last_byte);
+    size_t slot_bytes = bm_slab_slot_bytes(slab);
+    size_t slot = (last_byte - slab->first_byte) / slot_bytes;
+    if (slab != tree->slabs && slab->size_class != BM_PAGE_CLASS &&
+        (atomic_load_explicit(&slab->free[slot / 64], memory_order_relaxed) >> (slot % 64) & 1) !=
+            0)
+        bm_misuse("write after free", (char *)tree + slab->first_byte + slot * slot_bytes,
+                  slot_bytes);
+    bm_misuse("underflow", start, capacity);
+}
+
+/* Aborts with "underflow", or "write after free" of the slot before, when the word in front of a slot is not as it should be. At a slab's
  * front only for its tree's owner: in others pages that can't be read may come there at any
  * time. */
 BM_INLINE void bm_front_expect_intact(struct bm_tree *tree, const struct bm_slab *slab, char *start,
@@ -42,7 +57,7 @@ BM_INLINE void bm_front_expect_intact(struct bm_tree *tree, const struct bm_slab
                          ? bm_front_is_intact_of_slab(tree, start)
                          : bm_front_is_seal_or_zero(start, capacity);
     if (bm_unlikely(!is_intact))
-        bm_misuse("underflow", start, capacity);
+        bm_front_report(tree, start, capacity);
 }
 
 #endif

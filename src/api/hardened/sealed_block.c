@@ -74,25 +74,26 @@ BM_INLINE void *allocate_slot(size_t alignment, size_t room, size_t bytes)
 }
 
 /* Pages with at least a page to spare in front of them, and one behind them. In a page block there
- * are as many in front as the block is aligned to. All of them were free, and so read as zero. */
-static char *allocate_raw_pages(size_t alignment, size_t capacity)
+ * are as many in front as the block is aligned to. */
+static char *allocate_raw_pages(size_t alignment, size_t capacity, bool *is_zero)
 {
-    bool is_zero;
     size_t page_bytes = bm_system_page_bytes();
     size_t lead = alignment > page_bytes ? alignment : page_bytes;
     if (lead <= BM_PAGE_BLOCK_MAX / 2 && lead + capacity + page_bytes <= BM_PAGE_BLOCK_MAX) {
-        char *block = bm_block_allocate_aligned(lead, lead + capacity + page_bytes, &is_zero);
+        char *block = bm_block_allocate_aligned(lead, lead + capacity + page_bytes, is_zero);
         if (block != NULL)
             bm_free_pages_expect_zero(block, lead + capacity + page_bytes);
         return block == NULL ? NULL : block + lead;
     }
-    return bm_block_allocate_huge(alignment, capacity + page_bytes, &is_zero);
+    return bm_block_allocate_huge(alignment, capacity + page_bytes, is_zero);
 }
 
-static void *allocate_pages(size_t alignment, size_t bytes)
+/* They were free, so they read as zero, or else that was seen; but for what the system does not hold
+ * and may bring back. *is_zero says what the core knows. */
+static void *allocate_pages(size_t alignment, size_t bytes, bool *is_zero)
 {
     size_t capacity = bm_round_up(bytes + BM_SEAL_BYTES, bm_system_page_bytes());
-    char *start = allocate_raw_pages(alignment, capacity);
+    char *start = allocate_raw_pages(alignment, capacity, is_zero);
     if (start == NULL)
         return NULL;
     bm_seal_write(start, capacity, bytes, bm_guard_around(start, capacity));
@@ -110,7 +111,7 @@ static void *allocate(size_t alignment, size_t room, size_t bytes, bool *is_zero
     }
     if (room + BM_SEAL_BYTES <= BM_SMALL_MAX && alignment <= BM_LEAF_BYTES)
         return allocate_slot(alignment, room, bytes);
-    return allocate_pages(alignment, bytes);
+    return allocate_pages(alignment, bytes, is_zero);
 }
 
 /* Whether some address space could hold so many bytes. */

@@ -100,8 +100,14 @@ inline settle() {
 /* merge_word */
 inline merge_word(w) {
     next[w] = NONE; mark[w] = false;
+    bits = remote[w];
+    if
+    :: (own[w] & bits) != 0 -> misuse()
+    :: else
+    fi;
+    own[w] = own[w] | bits;
     atomic {
-        bits = remote[w];
+        bits = remote[w] & ~bits;
 #ifndef BREAK_MERGE_READS_THEN_CLEARS
         remote[w] = 0;
 #endif
