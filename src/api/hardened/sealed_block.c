@@ -88,8 +88,8 @@ static char *allocate_raw_pages(size_t alignment, size_t capacity, bool *is_zero
     return bm_block_allocate_huge(alignment, capacity + page_bytes, is_zero);
 }
 
-/* They were free, so they read as zero, or else that was seen; but for what the system does not hold
- * and may bring back. *is_zero says what the core knows. */
+/* They were free, so they read as zero, or else that was seen; but for what the system does not
+ * hold and may bring back. *is_zero says what the core knows. */
 static void *allocate_pages(size_t alignment, size_t bytes, bool *is_zero)
 {
     size_t capacity = bm_round_up(bytes + BM_SEAL_BYTES, bm_system_page_bytes());
