@@ -1,4 +1,4 @@
-/* Writes to what is free, in the hardened library: whatever becomes of the memory, they are found. */
+/* Writes to what is free, in the hardened library: they are found, whatever becomes of it. */
 #include "blocks.h"
 #include "dying.h"
 

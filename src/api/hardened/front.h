@@ -47,9 +47,9 @@ static BM_COLD BM_NORETURN void bm_front_report(struct bm_tree *tree, char *star
     bm_misuse("underflow", start, capacity);
 }
 
-/* Aborts with "underflow", or "write after free" of the slot before, when the word in front of a slot
- * is not as it should be. At a slab's front only for its tree's owner: in others pages that can't
- * be read may come there at any time. */
+/* Aborts with "underflow", or "write after free" of the slot before, when the word in front of a
+ * slot is not as it should be. At a slab's front only for its tree's owner: in others pages that
+ * can't be read may come there at any time. */
 BM_INLINE void bm_front_expect_intact(struct bm_tree *tree, const struct bm_slab *slab, char *start,
                                       size_t capacity)
 {
