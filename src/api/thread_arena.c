@@ -107,8 +107,8 @@ void bm_thread_tick(void)
 
 void bm_thread_update_fast(void)
 {
-    bool is_usable =
-        !BM_HARDENED && bm_thread.arena != NULL && !BM_MEMCHECK && bm_options.perturb == 0;
+    enum { ALL_IS_SLOW = BM_HARDENED | BM_MEMCHECK };
+    bool is_usable = !ALL_IS_SLOW && bm_thread.arena != NULL && bm_options.perturb == 0;
     bm_thread.fast = is_usable ? bm_thread.arena : &no_arena;
 }
 
