@@ -119,7 +119,7 @@ bool bm_remote_free(struct bm_tree *tree, void *block)
     struct bm_remote_line *line = bm_slab_remote_line(slab);
     /* The descriptor and this are lines that others write to: let both come at once. */
     bm_prefetch_to_write(line);
-    size_t number;
+    size_t number = 0;
     if (bm_unlikely(!bm_slab_find_slot(slab, offset, &number)))
         bm_misuse("invalid free", block, slab == tree->slabs ? 0 : bm_slab_slot_bytes(slab));
     unsigned index = (unsigned)(number / 64);
