@@ -161,13 +161,7 @@ static bool find_in(struct bm_chunk *chunk, void *block, struct bm_place *place)
     uint32_t offset = bm_tree_offset(tree, block);
     struct bm_slab *slab = bm_tree_slab_at(tree, offset);
     size_t slot;
-    if (!bm_slab_find_slot(slab, offset, &slot))
-        return false;
-    /* In this order: the own bit is set before the remote one goes. */
-    if (bm_slab_has_remote(slab, slot))
-        return false;
-    uint64_t own = atomic_load_explicit(&slab->free[slot / 64], memory_order_acquire);
-    if ((own >> (slot % 64) & 1) != 0)
+    if (!bm_slab_find_slot(slab, offset, &slot) || bm_slab_is_free(slab, slot))
         return false;
     *place = (struct bm_place){
         .tree = tree, .slab = slab, .slot = slot, .bytes = bm_slab_slot_bytes(slab)};

@@ -26,8 +26,8 @@ static BM_COLD void *no_memory(void)
     return NULL;
 }
 
-/* What is at hand without a look at the arena: a slot of another word, a page block or huge block
- * that is kept. */
+/* What the arena has at hand without the gate: a slot of another word of the slab, a page block or
+ * huge block that is kept. */
 BM_INLINE bool take_at_hand(size_t size, void **block, bool *is_zero)
 {
     struct bm_arena *arena = bm_thread.fast;

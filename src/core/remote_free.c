@@ -53,10 +53,10 @@ static struct bm_slab *slab_of(struct bm_remote *word, unsigned *index)
 }
 
 /* Whether all slots of a slab but those in word `except` are free by own and remote bits. */
-static bool others_are_free(struct bm_slab *slab, struct bm_remote_line *line, unsigned except)
+static bool others_are_free(struct bm_slab *slab, unsigned except)
 {
     for (unsigned index = 0; index < BM_SLAB_WORDS; index++) {
-        uint64_t bits = bm_slab_free_or_remote(slab, line, index);
+        uint64_t bits = bm_slab_free_or_remote(slab, index);
         if (index != except && bits != bm_slab_word_mask(slab, index))
             return false;
     }
@@ -102,8 +102,7 @@ static BM_SLOW bool set_last_bit(struct remote_slot slot, struct bm_slab *slab, 
     bool wants_sweep = false;
     if (slot.size_class == BM_PAGE_CLASS)
         slot.leaves = slab->leaves;
-    if (bits == bm_slab_word_mask(slab, index) &&
-        others_are_free(slab, bm_slab_remote_line(slab), index)) {
+    if (bits == bm_slab_word_mask(slab, index) && others_are_free(slab, index)) {
         _Atomic uint32_t *completed = &slot.arena->completed;
         wants_sweep = atomic_fetch_add_explicit(completed, 1, memory_order_relaxed) + 1 >=
                       atomic_load_explicit(&slot.arena->sweep_after, memory_order_relaxed);
@@ -128,9 +127,7 @@ bool bm_remote_free(struct bm_tree *tree, void *block)
                                .bit = UINT64_C(1) << (number % 64),
                                .block = block,
                                .size_class = slab->size_class};
-    /* In this order: the own bits are set before the remote ones go. */
-    uint64_t bits = atomic_load_explicit(&slot.word->bits, memory_order_acquire);
-    bits |= atomic_load_explicit(&slab->free[index], memory_order_acquire);
+    uint64_t bits = bm_slab_free_or_remote(slab, index);
     if (bm_unlikely((bits & slot.bit) != 0))
         bm_misuse("double free", block, bm_slab_slot_bytes(slab));
     bits |= slot.bit;
@@ -230,7 +227,6 @@ void bm_remote_sweep(struct bm_arena *arena)
         struct bm_remote *next = without_mark(link_of(word));
         unsigned index;
         struct bm_slab *slab = slab_of(word, &index);
-        struct bm_remote_line *line = bm_slab_remote_line(slab);
         /* Acquired: who set a bit of a slot saw it live, so the own bit is read after that. */
         uint64_t bits = atomic_load_explicit(&word->bits, memory_order_acquire);
         bool was_recycled = bits == 0;
@@ -239,7 +235,7 @@ void bm_remote_sweep(struct bm_arena *arena)
         /* In this order: once all slots are free no bit changes any more, so a word that is not
          * popped then is one that its freeing thread has still to push. */
         if (!was_recycled && slab->state != BM_SLAB_CURRENT &&
-            others_are_free(slab, line, BM_SLAB_WORDS) && all_popped(line)) {
+            others_are_free(slab, BM_SLAB_WORDS) && all_popped(bm_slab_remote_line(slab))) {
             recycle_on_behalf(arena, slab);
             was_recycled = true;
         }

@@ -98,15 +98,6 @@ static inline uint64_t bm_slab_word_mask(const struct bm_slab *slab, unsigned in
     return slots <= before ? 0 : bm_low_mask(slots - before < 64 ? slots - before : 64);
 }
 
-/* The slots of a word that are free, by the owner's bits or by those that others set and nobody
- * merged yet. Whoever sees a bit sees that its block is no longer used. */
-static inline uint64_t bm_slab_free_or_remote(struct bm_slab *slab, struct bm_remote_line *line,
-                                              unsigned index)
-{
-    return atomic_load_explicit(&slab->free[index], memory_order_acquire) |
-           atomic_load_explicit(&line->word[index].bits, memory_order_acquire);
-}
-
 /* The number of free slots by the owner's bits. */
 static inline unsigned bm_slab_count_free(struct bm_slab *slab)
 {

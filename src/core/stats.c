@@ -5,10 +5,9 @@
 /* Free slots of one slab: a slot whose remote bit is set is free as well. */
 static size_t count_free_slots(struct bm_slab *slab)
 {
-    struct bm_remote_line *line = bm_slab_remote_line(slab);
     size_t free = 0;
     for (unsigned index = 0; index < BM_SLAB_WORDS; index++)
-        free += bm_count_bits(bm_slab_free_or_remote(slab, line, index));
+        free += bm_count_bits(bm_slab_free_or_remote(slab, index));
     return free;
 }
 

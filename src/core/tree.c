@@ -307,13 +307,12 @@ unsigned bm_tree_free_leaves_of_slab(struct bm_tree *tree, struct bm_slab *slab,
                                      unsigned from, unsigned *first)
 {
     uint64_t free[BM_SLAB_WORDS];
-    struct bm_remote_line *line = bm_slab_remote_line(slab);
     size_t slot_bytes = bm_slab_slot_bytes(slab);
     unsigned slots = bm_slab_slots(slab);
     size_t skipped = (size_t)from * BM_LEAF_BYTES - slab->first_byte;
     unsigned slot = (unsigned)((skipped + slot_bytes - 1) / slot_bytes);
     for (unsigned index = 0; index < BM_SLAB_WORDS; index++)
-        free[index] = bm_slab_free_or_remote(slab, line, index);
+        free[index] = bm_slab_free_or_remote(slab, index);
     while (slot < slots) {
         unsigned start = slot;
         while (slot < slots && is_set(free, slot))

@@ -115,6 +115,21 @@ static inline struct bm_remote_line *bm_slab_remote_line(struct bm_slab *slab)
     return (struct bm_remote_line *)(void *)((char *)slab + behind);
 }
 
+/* The slots of a word that are free, by the owner's bits or by those that others set and nobody
+ * merged yet. Whoever sees a bit sees that its block is no longer used. The remote bits are read
+ * first, for they go after the own ones are set. */
+static inline uint64_t bm_slab_free_or_remote(struct bm_slab *slab, unsigned index)
+{
+    struct bm_remote *word = &bm_slab_remote_line(slab)->word[index];
+    uint64_t remote = atomic_load_explicit(&word->bits, memory_order_acquire);
+    return remote | atomic_load_explicit(&slab->free[index], memory_order_acquire);
+}
+
+static inline bool bm_slab_is_free(struct bm_slab *slab, size_t slot)
+{
+    return bm_slab_free_or_remote(slab, (unsigned)(slot / 64)) >> (slot % 64) & 1;
+}
+
 /* Whether a slot is freed already by a remote bit that is not merged yet. */
 static inline bool bm_slab_has_remote(struct bm_slab *slab, size_t slot)
 {

@@ -18,12 +18,11 @@ static bool leaf_is_dirty(const struct bm_tree *tree, unsigned leaf)
 /* Whether nobody uses a leaf of a slab: all slots that touch it are free, and stay so. */
 static bool slots_are_free(struct bm_slab *slab, unsigned leaf)
 {
-    struct bm_remote_line *line = bm_slab_remote_line(slab);
     size_t slot_bytes = bm_slab_slot_bytes(slab);
     size_t begin = (size_t)(leaf - bm_slab_first_leaf(slab)) * BM_LEAF_BYTES;
     REQUIRE(slab->state != BM_SLAB_CURRENT && slab->size_class != BM_PAGE_CLASS);
     for (size_t slot = begin / slot_bytes; slot * slot_bytes < begin + BM_LEAF_BYTES; slot++)
-        if ((bm_slab_free_or_remote(slab, line, (unsigned)(slot / 64)) >> (slot % 64) & 1) == 0)
+        if (!bm_slab_is_free(slab, slot))
             return false;
     return true;
 }

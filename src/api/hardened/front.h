@@ -39,9 +39,7 @@ static BM_COLD BM_NORETURN void bm_front_report(struct bm_tree *tree, char *star
     struct bm_slab *slab = bm_tree_slab_at(tree, last_byte);
     size_t slot_bytes = bm_slab_slot_bytes(slab);
     size_t slot = (last_byte - slab->first_byte) / slot_bytes;
-    if (slab != tree->slabs && slab->size_class != BM_PAGE_CLASS &&
-        (atomic_load_explicit(&slab->free[slot / 64], memory_order_relaxed) >> (slot % 64) & 1) !=
-            0)
+    if (slab != tree->slabs && slab->size_class != BM_PAGE_CLASS && bm_slab_is_free(slab, slot))
         bm_misuse("write after free", (char *)tree + slab->first_byte + slot * slot_bytes,
                   slot_bytes);
     bm_misuse("underflow", start, capacity);

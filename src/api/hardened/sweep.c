@@ -37,30 +37,23 @@ static void check_live(void *start, size_t capacity, size_t slot_bytes, size_t *
     *live += sealed.seal != 0;
 }
 
-static bool is_free(struct bm_slab *slab, struct bm_remote_line *line, unsigned slot)
-{
-    return bm_slab_free_or_remote(slab, line, slot / 64) >> (slot % 64) & 1;
-}
-
-static bool looks_written(struct bm_slab *slab, struct bm_remote_line *line, unsigned slot,
-                          const void *start, size_t slot_bytes)
+static bool looks_written(struct bm_slab *slab, unsigned slot, const void *start, size_t slot_bytes)
 {
     if (bm_is_zero(start, slot_bytes))
         return false;
     atomic_thread_fence(memory_order_acquire);
-    return is_free(slab, line, slot);
+    return bm_slab_is_free(slab, slot);
 }
 
 static void check_slot(struct bm_tree *tree, struct bm_slab *slab, unsigned slot, size_t *live)
 {
     size_t slot_bytes = bm_slab_slot_bytes(slab);
-    struct bm_remote_line *line = bm_slab_remote_line(slab);
     char *start = (char *)tree + slab->first_byte + slot * slot_bytes;
-    if (!is_free(slab, line, slot)) {
+    if (!bm_slab_is_free(slab, slot)) {
         check_live(start, slot_bytes, slot_bytes, live);
         return;
     }
-    for (unsigned look = 0; looks_written(slab, line, slot, start, slot_bytes); look++) {
+    for (unsigned look = 0; looks_written(slab, slot, start, slot_bytes); look++) {
         if (look == LOOKS)
             bm_misuse("write after free", start, slot_bytes);
         (void)sched_yield();
@@ -74,7 +67,7 @@ static void check_slab(struct bm_tree *tree, struct bm_slab *slab, size_t *live)
             check_slot(tree, slab, slot, live);
         return;
     }
-    if (is_free(slab, bm_slab_remote_line(slab), 0))
+    if (bm_slab_is_free(slab, 0))
         return;
     size_t capacity;
     void *start = bm_sealed_start_of_pages(tree, slab, &capacity);
