@@ -279,7 +279,7 @@ static void point_cursor(struct bm_cursor *cursor, struct bm_slab *slab, unsigne
     cursor->slot_bytes = slot_bytes;
     cursor->base = (char *)bm_chunk_of(slab) + slab->first_byte + index * 64 * slot_bytes;
     cursor->word = &slab->free[index];
-    cursor->guess = bm_lowest_bit_or_any(atomic_load_explicit(cursor->word, memory_order_relaxed));
+    bm_cursor_guess(cursor, atomic_load_explicit(cursor->word, memory_order_relaxed));
 }
 
 /* Points a cursor to a word of the slab that has a free slot: false when none has. */

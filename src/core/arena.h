@@ -26,6 +26,7 @@
 #include "core/tree.h"
 
 enum {
+    BM_NO_GUESS = 64,
     BM_OWN_CHUNKS = 1024, /* side by side they span 4 GiB: bits below 32 of an address say which */
     BM_KEPT_PAGE_BLOCKS = 8,
     BM_SWEEP_AFTER = 32, /* completed slabs, in the arena of a thread that may be asleep */
@@ -40,13 +41,16 @@ enum {
  *
  * The bit to try next is found one call ahead, so that the address malloc returns does not wait
  * for the word, which the last free may just have written: a loop of malloc and free is bound by
- * that wait. It is a guess. The word decides. The hardened library takes any free bit instead.
+ * that wait. It is a guess. The word decides. The hardened library draws one of the free bits
+ * instead, ahead too, because it reads all of the slot that it gives out.
  */
 struct bm_cursor {
     _Atomic uint64_t *word; /* never NULL: a class without a slab points at a zero word */
     char *base;             /* the word's first slot */
     uint32_t slot_bytes;
-    uint32_t guess; /* of a free slot: the bit is this, modulo 64 */
+    uint32_t
+        guess; /* of a free slot: the bit is this, modulo 64; in the hardened library BM_NO_GUESS
+                       where the word is zero */
 };
 
 struct bm_huge;
@@ -257,13 +261,30 @@ BM_INLINE uint32_t bm_random_bit(uint64_t word)
     return first + bm_lowest_bit_or_any(rotated);
 }
 
+/* What to try next of the word as it now is. A bit that was drawn is free until it is taken, and one
+ * that is set later is not drawn before the next call. */
+BM_INLINE void bm_cursor_guess(struct bm_cursor *cursor, uint64_t word)
+{
+    if (!BM_HARDENED) {
+        cursor->guess = bm_lowest_bit_or_any(word);
+        return;
+    }
+    cursor->guess = BM_NO_GUESS;
+    if (bm_unlikely(word == 0))
+        return; /* for which nothing is drawn */
+    cursor->guess = bm_random_bit(word) % 64;
+    char *slot = cursor->base + cursor->guess * cursor->slot_bytes;
+    bm_prefetch_to_write(slot);
+    bm_prefetch_to_write(slot + cursor->slot_bytes - 1);
+}
+
 /* Takes a free slot of a class's current word. False: there is none (or no slab). */
 BM_INLINE bool bm_arena_take(struct bm_cursor *cursor, void **block)
 {
     uint64_t word = atomic_load_explicit(cursor->word, memory_order_relaxed);
-    if (BM_HARDENED && bm_unlikely(word == 0))
-        return false; /* for which nothing is drawn */
-    uint32_t bit = (BM_HARDENED ? bm_random_bit(word) : cursor->guess) % 64;
+    if (BM_HARDENED && bm_unlikely(cursor->guess == BM_NO_GUESS))
+        bm_cursor_guess(cursor, word);
+    uint32_t bit = cursor->guess % 64;
     if (bm_unlikely(!bm_test_and_clear(&word, bit))) {
         if (word == 0)
             return false;
@@ -271,7 +292,7 @@ BM_INLINE bool bm_arena_take(struct bm_cursor *cursor, void **block)
         word &= word - 1;
     }
     atomic_store_explicit(cursor->word, word, memory_order_relaxed);
-    cursor->guess = bm_lowest_bit_or_any(word);
+    bm_cursor_guess(cursor, word);
     *block = cursor->base + bit * cursor->slot_bytes;
     return true;
 }

@@ -2,6 +2,7 @@
 #include "api/hardened/seal.h"
 
 #include <criterion/criterion.h>
+#include <pthread.h>
 
 enum { CAPACITY = 128, MOST_BYTES = CAPACITY - BM_SEAL_BYTES };
 
@@ -110,6 +111,34 @@ Test(seal, is_broken_once, .init = init)
     cr_expect_not(bm_seal_break(block, CAPACITY, sealed.seal));
     cr_expect_not(bm_seal_read(block, CAPACITY, &sealed));
     cr_expect_eq(sealed.seal, 0);
+}
+
+enum { SEALS = 1 << 20 };
+
+static uint64_t seals[SEALS];
+static pthread_barrier_t start;
+
+static void *break_all(void *count)
+{
+    (void)pthread_barrier_wait(&start);
+    for (size_t index = 0; index < SEALS; index++)
+        *(size_t *)count += bm_seal_break(&seals[index], BM_SEAL_BYTES, BM_SEAL_LIVE);
+    return NULL;
+}
+
+/* Of two threads that break a seal at the same moment one has done it. */
+Test(seal, is_broken_by_one_thread)
+{
+    pthread_t threads[2];
+    size_t counts[2] = {0};
+    for (size_t index = 0; index < SEALS; index++)
+        seals[index] = BM_SEAL_LIVE;
+    cr_assert_eq(pthread_barrier_init(&start, NULL, 2), 0);
+    for (unsigned index = 0; index < 2; index++)
+        cr_assert_eq(pthread_create(&threads[index], NULL, break_all, &counts[index]), 0);
+    for (unsigned index = 0; index < 2; index++)
+        cr_assert_eq(pthread_join(threads[index], NULL), 0);
+    cr_expect_eq(counts[0] + counts[1], SEALS, "%zu and %zu", counts[0], counts[1]);
 }
 
 Test(seal, zero_is_seen_byte_by_byte)

@@ -20,6 +20,7 @@
 #define BM_API_HARDENED_SEAL_H
 
 #include "base/attributes.h"
+#include "base/one_thread.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -118,8 +119,15 @@ BM_INLINE void bm_seal_write(void *start, size_t capacity, size_t bytes, bool is
 /* Turns a seal into zero. False: it is not what it was. */
 BM_INLINE bool bm_seal_break(void *start, size_t capacity, uint64_t seal)
 {
-    return atomic_compare_exchange_strong_explicit(bm_seal_at(start, capacity), &seal, 0,
-                                                   memory_order_acq_rel, memory_order_relaxed);
+    _Atomic uint64_t *place = bm_seal_at(start, capacity);
+    if (bm_has_one_thread()) {
+        bool is_same = atomic_load_explicit(place, memory_order_relaxed) == seal;
+        if (bm_likely(is_same))
+            atomic_store_explicit(place, 0, memory_order_relaxed);
+        return is_same;
+    }
+    return atomic_compare_exchange_strong_explicit(place, &seal, 0, memory_order_acq_rel,
+                                                   memory_order_relaxed);
 }
 
 /* Whether nothing was written between a block's bytes and its seal. */

@@ -49,12 +49,12 @@ static BM_SLOW void *make_slot(size_t alignment, size_t bytes, size_t *capacity)
     return start;
 }
 
-/* A slot that is not zero was written to after it was freed. The exchange comes first: reading a
+/* A slot that is not zero was written to after it was freed. The touch comes first: reading a
  * page that nobody wrote to yet costs a fault that writing it would cost again. */
 BM_INLINE void expect_zero_slot(void *start, size_t capacity)
 {
-    uint64_t seal = atomic_exchange_explicit(bm_seal_at(start, capacity), 0, memory_order_relaxed);
-    if (bm_unlikely(seal != 0) || bm_unlikely(!bm_is_zero(start, capacity)))
+    bm_touch_to_write((uint64_t *)(void *)bm_seal_at(start, capacity));
+    if (bm_unlikely(!bm_is_zero(start, capacity)))
         bm_misuse("write after free", start, capacity);
 }
 
