@@ -22,7 +22,8 @@
 #define bm_prefetch_to_write(address) __builtin_prefetch((address), 1)
 #endif
 
-/* Writes a word back as it is, so that its page is there and writable; no other thread may write it. */
+/* Writes a word back as it is, so that its page is there and may be written to. No other thread may
+ * write it. */
 #if defined(__x86_64__)
 #define bm_touch_to_write(word) __asm__ volatile("orq $0, %0" : "+m"(*(word)) : : "cc")
 #else

@@ -261,8 +261,8 @@ BM_INLINE uint32_t bm_random_bit(uint64_t word)
     return first + bm_lowest_bit_or_any(rotated);
 }
 
-/* What to try next of the word as it now is. A bit that was drawn is free until it is taken, and one
- * that is set later is not drawn before the next call. */
+/* What to try next of the word as it now is. A bit that was drawn is free until it is taken, and
+ * one that is set later is not drawn before the next call. */
 BM_INLINE void bm_cursor_guess(struct bm_cursor *cursor, uint64_t word)
 {
     if (!BM_HARDENED) {

@@ -55,9 +55,9 @@ Test(cursor, draws_every_slot_as_often)
         cr_expect(first[slot] > 40 && first[slot] < 160, "slot %u: %u", slot, first[slot]);
 }
 
-/* The slot taken last is as free as any other: nothing of the word before it is remembered. It comes
- * first in a quarter of the rounds, for of two free slots the lower is drawn less often, and the
- * last one of a word is a low one more often. */
+/* The slot taken last is as free as any other: nothing of the word before it is remembered. It
+ * comes first in a quarter of the rounds, for of two free slots the lower is drawn less often, and
+ * the last one of a word is a low one more often. */
 Test(cursor, draws_anew_after_the_last_slot)
 {
     enum { ROUNDS = 400 };
