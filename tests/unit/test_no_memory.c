@@ -13,6 +13,9 @@
 #define KIB ((size_t)1024)
 #define MIB (1024 * KIB)
 
+/* A page is made for each byte of huge blocks that is filled, which takes most of the time. */
+#define FILL_STEP (512 * KIB)
+
 enum { BLOCKS = 48, ARENAS = 3 };
 
 struct scenario {
@@ -36,17 +39,17 @@ static void verify(struct scenario *scenario)
             bm_arena_verify(scenario->arenas[index]);
 }
 
-/* Every 64 KiB a byte that depends on block and place. */
+/* Every so many bytes one that depends on block and place. */
 static void fill(struct scenario *scenario, unsigned number)
 {
-    for (size_t offset = 0; offset < scenario->live[number].bytes; offset += 64 * KIB)
-        scenario->live[number].block[offset] = (char)(number + offset / (64 * KIB));
+    for (size_t offset = 0; offset < scenario->live[number].bytes; offset += FILL_STEP)
+        scenario->live[number].block[offset] = (char)(number + offset / FILL_STEP);
 }
 
 static void expect_filled(struct scenario *scenario, unsigned number, size_t bytes)
 {
-    for (size_t offset = 0; offset < bytes; offset += 64 * KIB)
-        expect_at(scenario->live[number].block[offset] == (char)(number + offset / (64 * KIB)),
+    for (size_t offset = 0; offset < bytes; offset += FILL_STEP)
+        expect_at(scenario->live[number].block[offset] == (char)(number + offset / FILL_STEP),
                   "call %zu, block %u", scenario->call, number);
 }
 
@@ -70,7 +73,7 @@ static void allocate(struct scenario *scenario, unsigned number, unsigned arena,
         scenario->failures++;
         return;
     }
-    for (size_t offset = 0; is_zero && offset < bytes; offset += 64 * KIB)
+    for (size_t offset = 0; is_zero && offset < bytes; offset += FILL_STEP)
         expect(block[offset] == 0);
     expect((uintptr_t)block % alignment == 0);
     scenario->live[number].block = block;

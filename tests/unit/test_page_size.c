@@ -105,7 +105,7 @@ static void run_program(size_t page_bytes, uint64_t seed)
     struct core_heap heap;
     core_heap_init(&heap, 4096 * MIB, page_bytes);
     struct program program = {&heap, bm_arena_create(&heap.source), {seed}, {{0}}, 0};
-    for (unsigned count = 0; count < 2500; count++) {
+    for (unsigned count = 0; count < 1500; count++) {
         step(&program);
         if (count % 64 == 0)
             core_heap_trim(&heap, program.arena);
