@@ -109,8 +109,8 @@ static long switches(void)
 /* A thousandth of the time; it sleeps without a timeout, so it does not even wake up. */
 static void expect_idle_to_cost_nothing(void)
 {
-    enum { idle_ms = 3000 };
-    wait_ms(4000); /* until all of it has gone back, and nobody frees */
+    enum { idle_ms = 1500 };
+    wait_ms(2000); /* until all of it has gone back, and nobody frees */
     long before_us = cpu_us();
     long before = switches();
     wait_ms(idle_ms);
