@@ -192,7 +192,7 @@ Test(fork, child_of_busy_threads_can_use_and_free_everything)
     pthread_t threads[thread_count];
 
     start_threads(threads, publish_and_churn);
-    for (unsigned round = 0; round < 15; round++) {
+    for (unsigned round = 0; round < 8; round++) {
         pid_t child = fork();
         if (child == 0) {
             (void)alarm(60);
