@@ -1,8 +1,8 @@
 /*
- * soak [SECONDS]: everything at once, for a given time, or SOAK_SECONDS. Threads come and go, hand
- * blocks of all sizes to one another, resize, move, align and trim, and sleep; signals interrupt
- * them; the process forks, and its children use what they inherited, under limits and out of
- * memory.
+ * soak [SECONDS]: everything at once, for a given time, or SOAK_SECONDS, half of it with the
+ * hardened library. Threads come and go, hand blocks of all sizes to one another, resize, move,
+ * align and trim, and sleep; signals interrupt them; the process forks, and its children use what
+ * they inherited, under limits and out of memory.
  *
  * Twice a second all stand still: then each structure is walked, and the bytes that the heap says
  * are in use must be those of the blocks that are live, to the byte: none lost, none leaked. The
@@ -392,6 +392,8 @@ int main(int argc, char **argv)
 {
     const char *setting = argc > 1 ? argv[1] : getenv("SOAK_SECONDS");
     double seconds = setting != NULL ? strtod(setting, NULL) : 1.5;
+    if (argc == 1 && setting != NULL && BM_HARDENED)
+        seconds /= 2;
 
     if (argc > 2 || seconds <= 0) {
         (void)fprintf(stderr, "usage: soak [SECONDS]\n");
