@@ -209,21 +209,45 @@ TEST_WITHIN(remote_free, sweep_recycles_whole_slabs_of_a_sleeping_owner)
     free(blocks);
 }
 
+/* Whether the last of so many remote frees, and no other, asks for a sweep. */
+static bool only_last_asks(void **blocks, unsigned count)
+{
+    for (unsigned index = 0; index + 1 < count; index++)
+        expect_at(!remote_free(blocks[index]), "block %u of %u", index, count);
+    return remote_free(blocks[count - 1]);
+}
+
+/* Slabs whose slots fill words, such as have fewer, and page blocks. */
 TEST_WITHIN(remote_free, asks_for_a_sweep_when_enough_slabs_are_complete)
 {
-    unsigned slots = bm_size_classes[bm_class_of_size(1024)].slots;
-    void **blocks = allocate_many((size_t)(BM_SWEEP_AFTER + 2) * slots, 1024);
-    unsigned asked = 0;
-    for (unsigned index = 0; index < BM_SWEEP_AFTER * slots; index++) {
-        bool wants_sweep = remote_free(blocks[index]);
-        expect(!wants_sweep || index == BM_SWEEP_AFTER * slots - 1);
-        asked += wants_sweep;
+    static const size_t sizes[] = {1024, 16, 4096, 32768, 40000};
+    for (unsigned number = 0; number < sizeof sizes / sizeof *sizes; number++) {
+        size_t size = sizes[number];
+        unsigned slots = size > BM_SMALL_MAX ? 1 : bm_size_classes[bm_class_of_size(size)].slots;
+        size_t before = arena->slabs_live;
+        void **blocks = allocate_many((size_t)(BM_SWEEP_AFTER + 2) * slots, size);
+        expect_at(only_last_asks(blocks, BM_SWEEP_AFTER * slots), "%zu bytes", size);
+        sweep();
+        expect_at(arena->slabs_live == before + 2, "%zu bytes, %zu slabs", size, arena->slabs_live);
+        expect(atomic_load(&arena->completed) == 0);
+        for (unsigned index = 0; index < 2 * slots; index++)
+            (void)remote_free(blocks[BM_SWEEP_AFTER * slots + index]);
+        free(blocks);
+        merge();
     }
-    expect(asked == 1);
-    sweep();
-    expect(arena->slabs_live == 2 && atomic_load(&arena->completed) == 0);
-    for (unsigned index = 0; index < 2 * slots; index++)
-        (void)remote_free(blocks[BM_SWEEP_AFTER * slots + index]);
+}
+
+/* What is merged needs no sweep. */
+TEST_WITHIN(remote_free, completed_slabs_are_counted_from_the_last_merge_on)
+{
+    unsigned slots = bm_size_classes[bm_class_of_size(1024)].slots;
+    void **blocks = allocate_many((size_t)2 * BM_SWEEP_AFTER * slots, 1024);
+    expect(!only_last_asks(blocks, (BM_SWEEP_AFTER - 1) * slots));
+    merge();
+    expect(only_last_asks(blocks + (BM_SWEEP_AFTER - 1) * slots, BM_SWEEP_AFTER * slots));
+    for (unsigned index = (2 * BM_SWEEP_AFTER - 1) * slots; index < 2 * BM_SWEEP_AFTER * slots;
+         index++)
+        (void)remote_free(blocks[index]);
     free(blocks);
 }
 
