@@ -60,18 +60,76 @@ Test(free_memory, slots_written_after_their_free_never_become_a_page_block)
                   "%zu bytes", page_block_sizes[index]);
 }
 
-static void write_to_slots_and_trim(void *unused)
+enum { slots_to_free = 1000, kept_slots = 100 };
+
+/* As many as make all that was freed before leave the quarantine, without an allocation. */
+static void free_slots(char *slot[slots_to_free])
+{
+    for (unsigned index = 0; index < slots_to_free; index++)
+        buddymalloc_free(slot[index]);
+}
+
+static bool is_kept(unsigned index)
+{
+    return index % (freed_slots / kept_slots) == 0;
+}
+
+/* The same as free_many_slots, but for some in each chunk, which keep it. */
+static void free_all_but_kept(void)
+{
+    for (unsigned index = 0; index < freed_slots; index++)
+        cr_assert_not_null(freed_slot[index] = buddymalloc_malloc(100));
+    for (unsigned index = 0; index < freed_slots; index++)
+        if (!is_kept(index))
+            buddymalloc_free(freed_slot[index]);
+    pass_quarantine();
+}
+
+static void write_to_freed(void)
+{
+    for (unsigned index = 0; index < freed_slots; index++)
+        if (!is_kept(index))
+            write_to(freed_slot[index]);
+}
+
+static void free_kept(void)
+{
+    for (unsigned index = 0; index < freed_slots; index++)
+        if (is_kept(index))
+            buddymalloc_free(freed_slot[index]);
+}
+
+static void write_to_freed_and_trim(void *unused)
 {
     (void)unused;
-    for (unsigned index = 0; index < freed_slots; index++)
-        write_to(freed_slot[index]);
+    write_to_freed();
     (void)buddymalloc_malloc_trim(0);
 }
 
-Test(free_memory, slots_written_after_their_free_never_go_back_to_the_system)
+Test(free_memory, slots_written_after_their_free_are_found_when_their_pages_go_back)
 {
-    free_many_slots();
-    cr_expect(dies_saying("buddymalloc: write after free of 0x", write_to_slots_and_trim, NULL));
+    free_all_but_kept();
+    cr_expect(dies_saying("buddymalloc: write after free of 0x", write_to_freed_and_trim, NULL));
+    free_kept();
+}
+
+static void write_to_freed_and_free_kept(void *slot)
+{
+    write_to_freed();
+    free_kept();
+    free_slots(slot);
+}
+
+Test(free_memory, slots_written_after_their_free_are_found_when_their_chunk_goes)
+{
+    static char *slot[slots_to_free];
+    for (unsigned index = 0; index < slots_to_free; index++)
+        cr_assert_not_null(slot[index] = buddymalloc_malloc(5000));
+    free_all_but_kept();
+    cr_expect(dies_saying("buddymalloc: write after free of 0x", write_to_freed_and_free_kept,
+                          (void *)slot));
+    free_kept();
+    free_slots(slot);
 }
 
 struct written_pages {
@@ -142,15 +200,6 @@ Test(free_memory, huge_blocks_written_after_their_free_never_become_a_tree)
     cr_expect(dies_saying("buddymalloc: write after free of 0x", write_and_allocate, &pages));
 }
 
-enum { slots_to_free = 1000 };
-
-/* As many as make all that was freed before leave the quarantine, without an allocation. */
-static void free_slots(char *slot[slots_to_free])
-{
-    for (unsigned index = 0; index < slots_to_free; index++)
-        buddymalloc_free(slot[index]);
-}
-
 struct last_of_chunk {
     char *last;
     char *freed;
@@ -216,7 +265,8 @@ static void write_and_pass_quarantine(void *where)
     pass_quarantine();
 }
 
-/* Their memory may be given back before anybody else gets it. */
+/* Their memory may be given back before anybody else gets it. That look names the block, all that
+ * come later the word that was written. */
 Test(free_memory, pages_without_guards_are_looked_at_when_they_leave_the_quarantine)
 {
     enum { guarded = 10000 };
@@ -229,8 +279,10 @@ Test(free_memory, pages_without_guards_are_looked_at_when_they_leave_the_quarant
         buddymalloc_free(freed);
         cr_assert(is_readable(freed), "%zu bytes have guards", size);
         char *where = freed + size / 2;
-        cr_expect(
-            dies_saying("buddymalloc: write after free of 0x", write_and_pass_quarantine, &where));
+        char expected[100];
+        (void)snprintf(expected, sizeof expected, "buddymalloc: write after free of %p",
+                       (void *)freed);
+        cr_expect(dies_saying(expected, write_and_pass_quarantine, &where), "%zu bytes", size);
     }
     for (unsigned index = 0; index < guarded; index++)
         buddymalloc_free(block[index]);
