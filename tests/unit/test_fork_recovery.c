@@ -1,7 +1,8 @@
 /*
  * fork recovery: what a thread had half done when the process forked is done in the child.
  *
- * The thread is left out: its half is done here, as it would have been up to the fork.
+ * But for the last test the thread is left out: its half is done here, as it would have been up to
+ * the fork.
  */
 #include "api/system_memory.h"
 #include "api/thread_arena.h"
@@ -9,6 +10,8 @@
 #include "core/remote_free.h"
 #include "expect.h"
 
+#include <pthread.h>
+#include <sched.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -66,4 +69,36 @@ Test(fork_recovery, a_huge_block_that_was_not_released_yet)
     expect(holds_in_child(is_gone, bm_chunk_of(freed)));
     expect(holds_in_child(is_there, bm_chunk_of(kept)));
     expect(holds_in_child(is_there, bm_chunk_of(live)));
+}
+
+enum { NOT_YET, CHANGING, CHANGED };
+static atomic_int change_state;
+
+static void *change(void *context)
+{
+    struct bm_arena *arena = context;
+    bm_mutex_lock(&arena->gate);
+    atomic_store(&change_state, CHANGING);
+    (void)usleep(50000);
+    atomic_store(&change_state, CHANGED);
+    bm_mutex_unlock(&arena->gate);
+    return NULL;
+}
+
+static bool is_changed(void *unused)
+{
+    (void)unused;
+    return atomic_load(&change_state) == CHANGED;
+}
+
+/* The child would inherit an arena that is half changed. */
+Test(fork_recovery, fork_waits_for_who_has_the_gate_of_an_arena)
+{
+    pthread_t thread;
+    buddymalloc_free(buddymalloc_malloc(1));
+    expect(pthread_create(&thread, NULL, change, bm_thread.arena) == 0);
+    while (atomic_load(&change_state) == NOT_YET)
+        (void)sched_yield();
+    expect(holds_in_child(is_changed, NULL));
+    expect(pthread_join(thread, NULL) == 0);
 }
