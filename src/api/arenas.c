@@ -199,6 +199,13 @@ void bm_arenas_unlock_all(void)
     bm_system_unlock();
 }
 
+/* What parent and child have drawn in common. */
+static void forget_guesses(struct bm_arena *arena)
+{
+    for (unsigned size_class = 0; BM_HARDENED && size_class < BM_SIZE_CLASSES; size_class++)
+        arena->cursors[size_class].guess = BM_NO_GUESS;
+}
+
 void bm_arenas_recover(const struct bm_arena *own, const struct bm_arena *shared)
 {
     for (struct bm_arena *arena = arenas; arena != NULL; arena = arena->next) {
@@ -206,6 +213,7 @@ void bm_arenas_recover(const struct bm_arena *own, const struct bm_arena *shared
         arena->pins = 0;
         bm_mutex_init(&arena->gate);
         bm_remote_recover(arena);
+        forget_guesses(arena);
     }
     struct bm_arena *next;
     for (struct bm_arena *arena = arenas; arena != NULL; arena = next) {

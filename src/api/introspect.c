@@ -213,6 +213,7 @@ BM_PUBLIC int buddymalloc_malloc_trim(size_t pad)
         if (purgeable_bytes(&stats) <= pad)
             return 0;
     }
+    bm_user_drop_kept();
     bool went_back = bm_trim(pad);
     errno = saved_errno;
     return went_back;

@@ -19,6 +19,7 @@
 #define bm_user_find             bm_sealed_find
 #define bm_user_resize           bm_sealed_resize
 #define bm_user_free             bm_sealed_free
+#define bm_user_drop_kept        bm_sealed_drop_kept
 #define bm_user_end_thread       bm_sealed_end_thread
 #define bm_user_check_all        bm_sweep
 
@@ -35,6 +36,10 @@ BM_INLINE void bm_user_free(void *block, size_t bytes)
 {
     (void)bytes;
     bm_block_free(block);
+}
+
+static inline void bm_user_drop_kept(void)
+{
 }
 
 static inline void bm_user_end_thread(void)

@@ -22,14 +22,6 @@
 #define bm_prefetch_to_write(address) __builtin_prefetch((address), 1)
 #endif
 
-/* Writes a word back as it is, so that its page is there and may be written to. No other thread may
- * write it. */
-#if defined(__x86_64__)
-#define bm_touch_to_write(word) __asm__ volatile("orq $0, %0" : "+m"(*(word)) : : "cc")
-#else
-#define bm_touch_to_write(word) (void)__atomic_fetch_or((word), 0, __ATOMIC_RELAXED)
-#endif
-
 /* Slow paths: out of line, so that the fast path around the call needs no stack frame. */
 #define BM_COLD __attribute__((noinline, cold))
 #define BM_SLOW __attribute__((noinline))

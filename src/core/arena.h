@@ -48,9 +48,9 @@ struct bm_cursor {
     _Atomic uint64_t *word; /* never NULL: a class without a slab points at a zero word */
     char *base;             /* the word's first slot */
     uint32_t slot_bytes;
-    uint32_t
-        guess; /* of a free slot: the bit is this, modulo 64; in the hardened library BM_NO_GUESS
-                       where the word is zero */
+    /* Of a free slot: the bit is this, modulo 64. In the hardened library BM_NO_GUESS where there
+     * was nothing to choose from. */
+    uint32_t guess;
 };
 
 struct bm_huge;
@@ -270,8 +270,8 @@ BM_INLINE void bm_cursor_guess(struct bm_cursor *cursor, uint64_t word)
         return;
     }
     cursor->guess = BM_NO_GUESS;
-    if (bm_unlikely(word == 0))
-        return; /* for which nothing is drawn */
+    if (bm_unlikely((word & (word - 1)) == 0))
+        return; /* there may be more to choose from when the next one is wanted */
     cursor->guess = bm_random_bit(word) % 64;
     char *slot = cursor->base + cursor->guess * cursor->slot_bytes;
     bm_prefetch_to_write(slot);

@@ -31,7 +31,7 @@ static void allocate_many(size_t size)
 }
 
 /* Many slots, so that their slabs but one go back to their trees. */
-enum { freed_slots = 100000 };
+enum { freed_slots = 300000 };
 static char *freed_slot[freed_slots];
 
 static void free_many_slots(void)
@@ -235,6 +235,7 @@ static char *find_chunk(char *block[page_blocks], char *slot[2][slots_to_free])
     return NULL;
 }
 
+/* They are too large to be kept. */
 Test(free_memory, pages_written_after_their_free_are_found_when_their_chunk_goes)
 {
     static char *slot[2][slots_to_free];
@@ -242,7 +243,7 @@ Test(free_memory, pages_written_after_their_free_are_found_when_their_chunk_goes
     for (unsigned index = 0; index < 2 * slots_to_free; index++)
         slot[index % 2][index / 2] = buddymalloc_malloc(5000);
     for (unsigned index = 0; index < page_blocks; index++)
-        cr_assert_not_null(block[index] = buddymalloc_malloc(40000));
+        cr_assert_not_null(block[index] = buddymalloc_malloc(140000));
     struct last_of_chunk chunk = {.last = find_chunk(block, slot), .slot = slot[1]};
     cr_assert_not_null(chunk.last);
     for (unsigned index = 0; index < page_blocks; index++) {

@@ -11,7 +11,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 TestSuite(hardened, .timeout = 60);
@@ -65,8 +67,34 @@ Test(hardened, large_blocks_lie_between_guards)
         cr_expect_not(is_readable(block - 1), "in front of %zu bytes", size);
         cr_expect_not(is_readable(block + end), "behind %zu bytes", size);
         buddymalloc_free(block);
-        cr_expect_not(is_readable(block), "%zu bytes after their free", size);
+        bool is_closed = !is_readable(block);
+        cr_expect_eq(is_closed, size > 131072, "%zu bytes after their free", size);
+        cr_expect(is_closed || has_only(block, size, 0), "%zu bytes after their free", size);
     }
+}
+
+/* Small ones are given out again with their guards, in some order, and other sizes lie between. */
+Test(hardened, pages_that_come_again_have_guards)
+{
+    enum { blocks = 600 };
+    size_t page_bytes = (size_t)sysconf(_SC_PAGESIZE);
+    const char *before = NULL;
+    unsigned again = 0;
+    for (unsigned number = 0; number < blocks; number++) {
+        size_t size = 40000 + number % 3 * 30000;
+        size_t end = (size + 8 + page_bytes - 1) / page_bytes * page_bytes;
+        char *block = buddymalloc_malloc(size);
+        cr_assert_not_null(block);
+        cr_expect(has_only(block, size, 0));
+        cr_expect_not(is_readable(block - 1), "in front of block %u", number);
+        cr_expect_not(is_readable(block + end), "behind block %u", number);
+        memset(block, 0xee, size);
+        if (number == blocks / 2)
+            before = block;
+        again += number > blocks / 2 && block == before;
+        buddymalloc_free(block);
+    }
+    cr_expect_gt(again, 0);
 }
 
 Test(hardened, aligned_blocks_have_guards_and_seals_too)
@@ -378,4 +406,30 @@ Test(hardened, check_finds_nothing_while_others_work)
     atomic_store(&is_over, true);
     for (unsigned index = 0; index < 3; index++)
         cr_assert_eq(pthread_join(threads[index], NULL), 0);
+}
+
+/* What the parent will be given next nobody can tell who sees what its children are given. */
+Test(hardened, children_of_fork_draw_their_own_slots)
+{
+    enum { children = 200, blocks = 5000 };
+    unsigned same = 0;
+    void **next = mmap(NULL, children * sizeof *next, PROT_READ | PROT_WRITE,
+                       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    cr_assert(next != MAP_FAILED);
+    for (unsigned index = 0; index < blocks; index++)
+        cr_assert_not_null(buddymalloc_malloc(56));
+    for (unsigned child = 0; child < children; child++) {
+        int status;
+        pid_t pid = fork();
+        if (pid == 0) {
+            next[child] = buddymalloc_malloc(56);
+            _exit(0);
+        }
+        cr_assert(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0);
+    }
+    const void *own = buddymalloc_malloc(56);
+    for (unsigned child = 0; child < children; child++)
+        same += next[child] == own;
+    cr_expect_lt(same, (unsigned)children / 2);
+    (void)munmap(next, children * sizeof *next);
 }

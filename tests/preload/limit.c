@@ -101,7 +101,7 @@ static int run_limited(size_t bytes)
         }
         bundle_try();
     }
-    /* So many as fill a small limit take long to fill a large one. */
+    /* So many as fill a small limit take long to fill a large one: there a few come and go. */
     exhaust_by_threads(bytes <= 128 * mib ? most_threads : 30);
     bundle_try();
     return 0;

@@ -39,7 +39,7 @@ enum {
     batches_a_nap = 500,
     growth_percent = 25, /* allowed, and so many MiB: */
     growth_mib = 16,
-    seconds_to_tell = 30,
+    seconds_to_tell = 25,
     steps_to_tell = 500000,
 };
 

@@ -85,3 +85,19 @@ Test(cursor, does_not_give_at_once_what_was_just_freed)
         cr_expect_neq(take(&cursor), slot);
     }
 }
+
+/* One slot is left, and is not drawn before there is more to choose from. */
+Test(cursor, draws_the_last_slot_late)
+{
+    enum { ROUNDS = 100 };
+    unsigned is_last = 0;
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        struct bm_cursor cursor = cursor_at(UINT64_MAX);
+        for (unsigned slot = 0; slot < 63; slot++)
+            (void)take(&cursor);
+        uint64_t last = atomic_load(&word);
+        atomic_store(&word, UINT64_MAX);
+        is_last += UINT64_C(1) << take(&cursor) == last;
+    }
+    cr_expect_lt(is_last, ROUNDS / 2);
+}

@@ -13,8 +13,12 @@
 #define KIB ((size_t)1024)
 #define MIB (1024 * KIB)
 
-/* A page is made for each byte of huge blocks that is filled, which takes most of the time. */
-#define FILL_STEP (512 * KIB)
+/* How far apart the bytes are that are filled. A page is made for each, and for those of huge blocks
+ * most of the time is spent. */
+static size_t fill_step(size_t bytes)
+{
+    return bytes < 2 * MIB ? 16 * KIB : 512 * KIB;
+}
 
 enum { BLOCKS = 48, ARENAS = 3 };
 
@@ -24,6 +28,7 @@ struct scenario {
     struct {
         char *block;
         size_t bytes;
+        size_t step; /* between the bytes that are filled */
         struct bm_arena *arena;
     } live[BLOCKS];
     unsigned failures;
@@ -42,14 +47,18 @@ static void verify(struct scenario *scenario)
 /* Every so many bytes one that depends on block and place. */
 static void fill(struct scenario *scenario, unsigned number)
 {
-    for (size_t offset = 0; offset < scenario->live[number].bytes; offset += FILL_STEP)
-        scenario->live[number].block[offset] = (char)(number + offset / FILL_STEP);
+    size_t bytes = scenario->live[number].bytes;
+    size_t step = fill_step(bytes);
+    scenario->live[number].step = step;
+    for (size_t offset = 0; offset < bytes; offset += step)
+        scenario->live[number].block[offset] = (char)(number + offset / (16 * KIB));
 }
 
 static void expect_filled(struct scenario *scenario, unsigned number, size_t bytes)
 {
-    for (size_t offset = 0; offset < bytes; offset += FILL_STEP)
-        expect_at(scenario->live[number].block[offset] == (char)(number + offset / FILL_STEP),
+    size_t step = scenario->live[number].step;
+    for (size_t offset = 0; offset < bytes; offset += step)
+        expect_at(scenario->live[number].block[offset] == (char)(number + offset / (16 * KIB)),
                   "call %zu, block %u", scenario->call, number);
 }
 
@@ -73,7 +82,7 @@ static void allocate(struct scenario *scenario, unsigned number, unsigned arena,
         scenario->failures++;
         return;
     }
-    for (size_t offset = 0; is_zero && offset < bytes; offset += FILL_STEP)
+    for (size_t offset = 0; is_zero && offset < bytes; offset += fill_step(bytes))
         expect(block[offset] == 0);
     expect((uintptr_t)block % alignment == 0);
     scenario->live[number].block = block;
@@ -142,17 +151,17 @@ static void allocate_some_of_each(struct scenario *scenario)
 
 static void resize_some_of_each(struct scenario *scenario)
 {
-    resize(scenario, 3, 300);          /* small to small */
-    resize(scenario, 4, 60 * KIB);     /* small to page block */
-    resize(scenario, 8, 48 * KIB);     /* page block in place, perhaps */
-    resize(scenario, 14, 20 * KIB);    /* page block to small */
-    resize(scenario, 9, 9 * MIB);      /* page block to huge */
-    resize(scenario, 20, 30 * MIB);    /* huge in place or to another place */
-    resize(scenario, 21, 5 * MIB);     /* huge, shrunk */
+    resize(scenario, 3, 300);                              /* small to small */
+    resize(scenario, 4, 60 * KIB);                         /* small to page block */
+    resize(scenario, 8, 48 * KIB);                         /* page block in place, perhaps */
+    resize(scenario, 14, 20 * KIB);                        /* page block to small */
+    resize(scenario, 9, 9 * MIB);                          /* page block to huge */
+    resize(scenario, 20, 30 * MIB);                        /* huge in place or to another place */
+    resize(scenario, 21, 5 * MIB);                         /* huge, shrunk */
     resize(scenario, 22, scenario->large_bytes + 9 * MIB); /* there is a wall behind it */
     resize(scenario, 23, scenario->large_bytes - 2 * MIB); /* shrunk */
-    resize(scenario, 23, 100 * KIB);   /* dedicated to page block */
-    resize(scenario, 25, 60 * MIB);    /* huge with a lead */
+    resize(scenario, 23, 100 * KIB);                       /* dedicated to page block */
+    resize(scenario, 25, 60 * MIB);                        /* huge with a lead */
 }
 
 static void free_trim_and_retire(struct scenario *scenario)

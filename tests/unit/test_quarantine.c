@@ -75,3 +75,26 @@ Test(quarantine, takes_one_block_of_any_size)
     (void)bm_quarantine_exchange(&quarantine, block(0, UINT32_MAX));
     cr_expect_not(bm_quarantine_has_room(&quarantine, 16));
 }
+
+Test(quarantine, keeps_a_few_blocks_of_pages)
+{
+    struct bm_quarantine quarantine = {0};
+    for (unsigned number = 0; number < BM_KEPT_GUARDED; number++)
+        cr_expect_null(bm_quarantine_keep(&quarantine, block(number, 100 + number)).start);
+    for (unsigned number = 0; number < 3 * BM_KEPT_GUARDED; number++) {
+        struct bm_detained out =
+            bm_quarantine_keep(&quarantine, block(BM_KEPT_GUARDED + number, 200 + number));
+        cr_assert_not_null(out.start);
+        cr_expect_eq(number_of(out), number, "the one kept longest makes way");
+    }
+    unsigned first = 3 * BM_KEPT_GUARDED;
+    cr_expect_null(bm_quarantine_take_kept(&quarantine, 100).start);
+    struct bm_detained taken = bm_quarantine_take_kept(&quarantine, 200 + first - 3);
+    cr_expect(taken.start != NULL && number_of(taken) == first + BM_KEPT_GUARDED - 3);
+    cr_expect_null(bm_quarantine_take_kept(&quarantine, 200 + first - 3).start);
+    cr_expect_null(bm_quarantine_keep(&quarantine, taken).start, "its place is free");
+    unsigned kept = 0;
+    while (bm_quarantine_take_kept(&quarantine, 0).start != NULL)
+        kept++;
+    cr_expect_eq(kept, BM_KEPT_GUARDED);
+}

@@ -6,6 +6,9 @@
  * or when the ring would hold too many bytes. So while bytes are no matter a block waits for
  * BM_DETAINED - BM_RECENT frees at least, and how many more nobody can tell. A block in quarantine
  * reads as zero, its seal too.
+ *
+ * Of pages that leave it a few blocks are kept as they are, between their guards, for who asks for
+ * as many: to put guards around a block and take them away takes longer than all else.
  */
 #ifndef BM_API_HARDENED_QUARANTINE_H
 #define BM_API_HARDENED_QUARANTINE_H
@@ -21,12 +24,14 @@ enum {
     BM_DETAINED = 256, /* blocks a ring has room for */
     BM_RECENT = 128,   /* that the last one may change places with */
     BM_DETAINED_BYTES = 1024 * 1024,
+    BM_KEPT_GUARDED = 8, /* blocks that are kept */
 };
 
 enum bm_detained_kind {
     BM_DETAINED_SLOT,
     BM_DETAINED_PAGES,   /* without guards */
-    BM_DETAINED_GUARDED, /* and inaccessible */
+    BM_DETAINED_GUARDED, /* with them; all of their bytes count */
+    BM_DETAINED_CLOSED,  /* and inaccessible but for the last page */
 };
 
 struct bm_detained {
@@ -38,8 +43,10 @@ struct bm_detained {
 /* All zero: empty. */
 struct bm_quarantine {
     unsigned oldest; /* its place */
-    size_t bytes;    /* sum over all */
+    size_t bytes;    /* sum over the ring */
     struct bm_detained ring[BM_DETAINED];
+    struct bm_detained kept[BM_KEPT_GUARDED];
+    unsigned kept_longest; /* of those its place, if all are in use */
 };
 
 /* Whether a block of so many bytes can come before others have left. */
@@ -70,6 +77,37 @@ BM_INLINE struct bm_detained bm_quarantine_exchange(struct bm_quarantine *quaran
     quarantine->ring[other] = detained;
     quarantine->bytes += detained.bytes;
     return oldest;
+}
+
+/* Keeps a block that has left, and takes out the one that has to make way, if any has. */
+static inline struct bm_detained bm_quarantine_keep(struct bm_quarantine *quarantine,
+                                                    struct bm_detained detained)
+{
+    struct bm_detained *place = quarantine->kept;
+    while (place < quarantine->kept + BM_KEPT_GUARDED && place->start != NULL)
+        place++;
+    if (place == quarantine->kept + BM_KEPT_GUARDED) {
+        place = &quarantine->kept[quarantine->kept_longest];
+        quarantine->kept_longest = (quarantine->kept_longest + 1) % BM_KEPT_GUARDED;
+    }
+    struct bm_detained out = *place;
+    *place = detained;
+    return out;
+}
+
+/* Takes out a kept block of so many bytes; of 0, whatever is kept. */
+static inline struct bm_detained bm_quarantine_take_kept(struct bm_quarantine *quarantine,
+                                                         size_t bytes)
+{
+    struct bm_detained out = {0};
+    for (unsigned place = 0; place < BM_KEPT_GUARDED && out.start == NULL; place++) {
+        struct bm_detained *kept = &quarantine->kept[place];
+        if (kept->start != NULL && (bytes == 0 || kept->bytes == bytes)) {
+            out = *kept;
+            *kept = (struct bm_detained){0};
+        }
+    }
+    return out;
 }
 
 #endif

@@ -9,8 +9,9 @@
  * keyed hash of those and of the start. The filler repeats the seal's first byte, which is odd and
  * above 128: so no zero and no text that is written behind the program's bytes looks like it.
  *
- * A seal of zero means "not live": all free memory reads as zero. Whoever turns a seal into zero by
- * compare-and-swap has freed the block, so of two frees at the same moment one is found out.
+ * A seal of zero means "not live": all free memory reads as zero. Whoever turns a seal into zero has
+ * freed the block, by compare-and-swap if there is more than one thread: so of two frees at the same
+ * moment one is found out.
  *
  * The filler is written before its seal, and while it changes the seal is zero. A reader that finds
  * the same valid seal before and after it looked has seen the filler that belongs to it, if the
@@ -128,6 +129,18 @@ BM_INLINE bool bm_seal_break(void *start, size_t capacity, uint64_t seal)
     }
     return atomic_compare_exchange_strong_explicit(place, &seal, 0, memory_order_acq_rel,
                                                    memory_order_relaxed);
+}
+
+/* Writes to the word of a seal before anybody reads its page: that no more than one fault. Returns
+ * what was there if it no longer is. The block is the caller's alone. */
+BM_INLINE uint64_t bm_seal_touch(void *start, size_t capacity)
+{
+#if defined(__x86_64__) && !BM_THREAD_SANITIZER
+    __asm__ volatile("orq $0, %0" : "+m"(*bm_seal_at(start, capacity)) : : "cc");
+    return 0;
+#else
+    return atomic_exchange_explicit(bm_seal_at(start, capacity), 0, memory_order_relaxed);
+#endif
 }
 
 /* Whether nothing was written between a block's bytes and its seal. */

@@ -16,6 +16,9 @@
 _Static_assert(sizeof(struct bm_quarantine) + BM_SEAL_BYTES <= BM_SMALL_MAX,
                "a quarantine lies in a slot");
 
+/* Pages up to so many bytes are cleared when they are freed, and stay. */
+enum { CLEARED_BY_HAND_MAX = 128 * 1024 };
+
 static void empty_quarantine(void);
 
 /* ---- allocate ---- */
@@ -53,8 +56,8 @@ static BM_SLOW void *make_slot(size_t alignment, size_t bytes, size_t *capacity)
  * page that nobody wrote to yet costs a fault that writing it would cost again. */
 BM_INLINE void expect_zero_slot(void *start, size_t capacity)
 {
-    bm_touch_to_write((uint64_t *)(void *)bm_seal_at(start, capacity));
-    if (bm_unlikely(!bm_is_zero(start, capacity)))
+    uint64_t seal = bm_seal_touch(start, capacity);
+    if (bm_unlikely(seal != 0) || bm_unlikely(!bm_is_zero(start, capacity)))
         bm_misuse("write after free", start, capacity);
 }
 
@@ -88,12 +91,29 @@ static char *allocate_raw_pages(size_t alignment, size_t capacity, bool *is_zero
     return bm_block_allocate_huge(alignment, capacity + page_bytes, is_zero);
 }
 
+/* Pages that are kept between their guards. NULL: none are. */
+static char *take_kept_pages(size_t capacity)
+{
+    struct bm_detained kept = bm_quarantine_take_kept(bm_thread.quarantine, capacity);
+    if (kept.start != NULL && bm_unlikely(!bm_is_zero(kept.start, capacity)))
+        bm_misuse("write after free", kept.start, capacity);
+    return kept.start;
+}
+
 /* They were free, so they read as zero, or else that was seen; but for what the system does not
  * hold and may bring back. *is_zero says what the core knows. */
 static void *allocate_pages(size_t alignment, size_t bytes, bool *is_zero)
 {
-    size_t capacity = bm_round_up(bytes + BM_SEAL_BYTES, bm_system_page_bytes());
-    char *start = allocate_raw_pages(alignment, capacity, is_zero);
+    size_t page_bytes = bm_system_page_bytes();
+    size_t capacity = bm_round_up(bytes + BM_SEAL_BYTES, page_bytes);
+    char *start = NULL;
+    if (capacity <= CLEARED_BY_HAND_MAX && alignment <= page_bytes && bm_thread.quarantine != NULL)
+        start = take_kept_pages(capacity);
+    if (start != NULL) {
+        bm_seal_write(start, capacity, bytes, true);
+        return start;
+    }
+    start = allocate_raw_pages(alignment, capacity, is_zero);
     if (start == NULL)
         return NULL;
     bm_seal_write(start, capacity, bytes, bm_guard_around(start, capacity));
@@ -194,29 +214,46 @@ static BM_SLOW void release_slot(void *start)
         bm_block_free(start);
 }
 
-/* Pages in quarantine: where they have guards all are out of reach but the last one, whose seal
- * tells whether they are freed. */
-static struct bm_sealed_place expect_zero_pages(void *start, bool has_guards)
+/* Whether the pages of a detained block read as zero, as far as they are there. Of those that are
+ * closed the last is not: its seal tells that they are freed. */
+static bool reads_as_zero(struct bm_detained detained, size_t capacity)
+{
+    size_t page_bytes = bm_system_page_bytes();
+    if (detained.kind == BM_DETAINED_CLOSED)
+        return bm_is_zero((char *)detained.start + capacity - page_bytes, page_bytes);
+    if (capacity <= CLEARED_BY_HAND_MAX)
+        return bm_is_zero(detained.start, capacity);
+    return bm_free_pages_find_written(detained.start, capacity) == NULL;
+}
+
+static struct bm_sealed_place expect_zero_pages(struct bm_detained detained)
 {
     struct bm_sealed_place found;
-    size_t page_bytes = bm_system_page_bytes();
-    bool is_there = bm_sealed_locate_elsewhere(start, &found);
+    bool is_there = bm_sealed_locate_elsewhere(detained.start, &found);
     bm_assert(is_there);
     (void)is_there;
-    bool is_zero = has_guards ? bm_is_zero(found.start + found.capacity - page_bytes, page_bytes)
-                              : bm_free_pages_find_written(start, found.capacity) == NULL;
-    if (bm_unlikely(!is_zero))
-        bm_misuse("write after free", start, found.slot_bytes);
+    if (bm_unlikely(!reads_as_zero(detained, found.capacity)))
+        bm_misuse("write after free", detained.start, found.slot_bytes);
     return found;
 }
 
-static BM_SLOW void release_pages(void *start, bool has_guards)
+static BM_SLOW void release_pages(struct bm_detained detained)
 {
-    struct bm_sealed_place found = expect_zero_pages(start, has_guards);
+    struct bm_sealed_place found = expect_zero_pages(detained);
+    bool has_guards = detained.kind != BM_DETAINED_PAGES;
     /* Pages that stay inaccessible are of no use to anybody: they are lost. */
-    if (has_guards && !bm_guard_open(start, found.capacity))
+    if (has_guards && !bm_guard_open(found.start, found.capacity))
         return;
-    bm_block_free(found.tree == NULL ? start : (char *)found.tree + found.slab->first_byte);
+    bm_block_free(found.tree == NULL ? found.start : (char *)found.tree + found.slab->first_byte);
+}
+
+/* Keeps or gives back pages that left the quarantine. */
+static BM_SLOW void let_pages_go(struct bm_detained detained)
+{
+    if (detained.kind == BM_DETAINED_GUARDED && bm_thread.quarantine != NULL)
+        detained = bm_quarantine_keep(bm_thread.quarantine, detained);
+    if (detained.start != NULL)
+        release_pages(detained);
 }
 
 /* Gives back what left the quarantine, if anything did. */
@@ -227,13 +264,22 @@ BM_INLINE void let_go(struct bm_detained detained)
     if (bm_likely(detained.kind == BM_DETAINED_SLOT))
         release_slot(detained.start);
     else
-        release_pages(detained.start, detained.kind == BM_DETAINED_GUARDED);
+        let_pages_go(detained);
+}
+
+void bm_sealed_drop_kept(void)
+{
+    struct bm_quarantine *quarantine = bm_thread.quarantine;
+    struct bm_detained kept;
+    while (quarantine != NULL && (kept = bm_quarantine_take_kept(quarantine, 0)).start != NULL)
+        release_pages(kept);
 }
 
 static void empty_quarantine(void)
 {
     while (bm_thread.quarantine->bytes > 0)
         let_go(bm_quarantine_take(bm_thread.quarantine));
+    bm_sealed_drop_kept();
 }
 
 /* False: no memory. Then it is tried again only now and then: to find out is expensive. */
@@ -274,17 +320,24 @@ static BM_SLOW void retire_slot(char *start, size_t capacity)
     detain((struct bm_detained){start, (uint32_t)capacity, BM_DETAINED_SLOT});
 }
 
-/* The same of pages, and out of reach where they have guards. */
+/* The same of pages. A few stay as they are: to clear them takes less time than to have the system
+ * take them away and bring others. More are given back, and are out of reach if there are guards. */
 static BM_SLOW void retire_pages(char *start, size_t capacity, bool is_guarded)
 {
     size_t page_bytes = bm_system_page_bytes();
     size_t before_last = capacity - page_bytes;
+    if (capacity <= CLEARED_BY_HAND_MAX) {
+        memset(start, 0, capacity - BM_SEAL_BYTES);
+        detain((struct bm_detained){start, (uint32_t)capacity,
+                                    is_guarded ? BM_DETAINED_GUARDED : BM_DETAINED_PAGES});
+        return;
+    }
     memset(start + before_last, 0, page_bytes - BM_SEAL_BYTES);
     bm_system_clear(start, before_last);
     if (is_guarded)
         (void)bm_guard_close(start, before_last);
     detain((struct bm_detained){start, (uint32_t)page_bytes,
-                                is_guarded ? BM_DETAINED_GUARDED : BM_DETAINED_PAGES});
+                                is_guarded ? BM_DETAINED_CLOSED : BM_DETAINED_PAGES});
 }
 
 BM_INLINE void free_found(const struct bm_sealed_place *found, size_t bytes)
@@ -327,18 +380,25 @@ void bm_sealed_free(void *block, size_t bytes)
         free_elsewhere(block, bytes);
 }
 
+static void check_detained(struct bm_detained detained)
+{
+    if (detained.start == NULL)
+        return;
+    if (detained.kind != BM_DETAINED_SLOT)
+        (void)expect_zero_pages(detained);
+    else if (!bm_is_zero(detained.start, detained.bytes))
+        bm_misuse("write after free", detained.start, detained.bytes);
+}
+
 void bm_sealed_check_detained(void)
 {
     struct bm_quarantine *quarantine = bm_thread.quarantine;
-    for (unsigned place = 0; quarantine != NULL && place < BM_DETAINED; place++) {
-        struct bm_detained detained = quarantine->ring[place];
-        if (detained.start == NULL)
-            continue;
-        if (detained.kind != BM_DETAINED_SLOT)
-            (void)expect_zero_pages(detained.start, detained.kind == BM_DETAINED_GUARDED);
-        else if (!bm_is_zero(detained.start, detained.bytes))
-            bm_misuse("write after free", detained.start, detained.bytes);
-    }
+    if (quarantine == NULL)
+        return;
+    for (unsigned place = 0; place < BM_DETAINED; place++)
+        check_detained(quarantine->ring[place]);
+    for (unsigned place = 0; place < BM_KEPT_GUARDED; place++)
+        check_detained(quarantine->kept[place]);
 }
 
 void bm_sealed_end_thread(void)

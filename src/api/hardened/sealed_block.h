@@ -33,6 +33,9 @@ void *bm_sealed_resize(void *block, size_t bytes);
 /* Aborts with "write after free" when a block in the calling thread's quarantine was written to. */
 void bm_sealed_check_detained(void);
 
+/* Gives back the pages that the calling thread keeps for itself. */
+void bm_sealed_drop_kept(void);
+
 /* The calling thread's freed blocks leave the quarantine, for it ends. */
 void bm_sealed_end_thread(void);
 
