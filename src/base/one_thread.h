@@ -13,8 +13,8 @@
 #endif
 #endif
 
-/* False also where libc doesn't tell. A thread that comes sees all that was done before. Not seen are
- * threads that libc knows nothing of: by clone(2), or by another libc in the process (dlmopen). */
+/* False also where libc doesn't tell. A thread that comes sees all that was done before. Not seen
+ * are threads that libc knows nothing of: by clone(2), or by another libc (dlmopen). */
 BM_INLINE bool bm_has_one_thread(void)
 {
 #ifdef BM_TELLS_ONE_THREAD

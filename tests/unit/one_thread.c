@@ -1,5 +1,5 @@
-/* one thread: whether it is told, and that a seal is broken once in both cases. No test of Criterion,
- * whose process has threads. */
+/* one thread: whether it is told, and that a seal is broken once in both cases. No test of
+ * Criterion's, where a process has threads. */
 #include "api/hardened/seal.h"
 #include "check.h"
 

@@ -13,8 +13,8 @@
 #define KIB ((size_t)1024)
 #define MIB (1024 * KIB)
 
-/* How far apart the bytes are that are filled. A page is made for each, and for those of huge blocks
- * most of the time is spent. */
+/* How far apart the bytes are that are filled. A page is made for each, and for those of huge
+ * blocks most of the time is spent. */
 static size_t fill_step(size_t bytes)
 {
     return bytes < 2 * MIB ? 16 * KIB : 512 * KIB;

@@ -9,9 +9,9 @@
  * keyed hash of those and of the start. The filler repeats the seal's first byte, which is odd and
  * above 128: so no zero and no text that is written behind the program's bytes looks like it.
  *
- * A seal of zero means "not live": all free memory reads as zero. Whoever turns a seal into zero has
- * freed the block, by compare-and-swap if there is more than one thread: so of two frees at the same
- * moment one is found out.
+ * A seal of zero means "not live": all free memory reads as zero. Whoever turns a seal into zero
+ * has freed the block, by compare-and-swap if there is more than one thread: so of two frees at
+ * the same moment one is found out.
  *
  * The filler is written before its seal, and while it changes the seal is zero. A reader that finds
  * the same valid seal before and after it looked has seen the filler that belongs to it, if the

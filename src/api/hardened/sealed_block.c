@@ -321,7 +321,7 @@ static BM_SLOW void retire_slot(char *start, size_t capacity)
 }
 
 /* The same of pages. A few stay as they are: to clear them takes less time than to have the system
- * take them away and bring others. More are given back, and are out of reach if there are guards. */
+ * take them away and bring others. More are given back, and out of reach if there are guards. */
 static BM_SLOW void retire_pages(char *start, size_t capacity, bool is_guarded)
 {
     size_t page_bytes = bm_system_page_bytes();
