@@ -26,7 +26,7 @@
 #include "core/tree.h"
 
 enum {
-    BM_NO_GUESS = 64,
+    BM_NO_GUESS = 64,     /* no bit of a word */
     BM_OWN_CHUNKS = 1024, /* side by side they span 4 GiB: bits below 32 of an address say which */
     BM_KEPT_PAGE_BLOCKS = 8,
     BM_SWEEP_AFTER = 32, /* completed slabs, in the arena of a thread that may be asleep */

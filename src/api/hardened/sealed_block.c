@@ -92,8 +92,10 @@ static char *allocate_raw_pages(size_t alignment, size_t capacity, bool *is_zero
 }
 
 /* Pages that are kept between their guards. NULL: none are. */
-static char *take_kept_pages(size_t capacity)
+static char *take_kept_pages(size_t alignment, size_t capacity)
 {
+    if (bm_thread.quarantine == NULL || alignment > bm_system_page_bytes())
+        return NULL;
     struct bm_detained kept = bm_quarantine_take_kept(bm_thread.quarantine, capacity);
     if (kept.start != NULL && bm_unlikely(!bm_is_zero(kept.start, capacity)))
         bm_misuse("write after free", kept.start, capacity);
@@ -104,19 +106,14 @@ static char *take_kept_pages(size_t capacity)
  * hold and may bring back. *is_zero says what the core knows. */
 static void *allocate_pages(size_t alignment, size_t bytes, bool *is_zero)
 {
-    size_t page_bytes = bm_system_page_bytes();
-    size_t capacity = bm_round_up(bytes + BM_SEAL_BYTES, page_bytes);
-    char *start = NULL;
-    if (capacity <= CLEARED_BY_HAND_MAX && alignment <= page_bytes && bm_thread.quarantine != NULL)
-        start = take_kept_pages(capacity);
-    if (start != NULL) {
-        bm_seal_write(start, capacity, bytes, true);
-        return start;
-    }
-    start = allocate_raw_pages(alignment, capacity, is_zero);
+    size_t capacity = bm_round_up(bytes + BM_SEAL_BYTES, bm_system_page_bytes());
+    char *start = take_kept_pages(alignment, capacity);
+    bool has_guards = start != NULL;
+    if (!has_guards)
+        start = allocate_raw_pages(alignment, capacity, is_zero);
     if (start == NULL)
         return NULL;
-    bm_seal_write(start, capacity, bytes, bm_guard_around(start, capacity));
+    bm_seal_write(start, capacity, bytes, has_guards || bm_guard_around(start, capacity));
     return start;
 }
 
