@@ -59,14 +59,15 @@ BM_INLINE _Atomic uint64_t *bm_seal_at(void *start, size_t capacity)
 
 /* The seal of a block that says so much: a sum of two products by random factors, folded, because
  * its lower bits know nothing of the upper ones of the start, and multiplied again, because a sum
- * can be continued by who has seen two. It has to stand against who writes blindly: who can read a
- * seal can write it again. */
+ * can be continued by who has seen two. Of a product the upper bits know most: the highest byte
+ * gives the filler. It has to stand against who writes blindly: who can read a seal can write it
+ * again. */
 BM_INLINE uint64_t bm_seal_of(const void *start, uint64_t said)
 {
     uint64_t hash = (uintptr_t)start * bm_seal_keys[0];
     hash += (said << 16 | said >> BM_SEAL_SLACK_SHIFT) * bm_seal_keys[1];
     hash = (hash ^ hash >> 32) * bm_seal_keys[0];
-    return (hash >> 16 & ~BM_SEAL_SAID) | said;
+    return (__builtin_bswap64(hash) & ~BM_SEAL_SAID) | said;
 }
 
 /* Reads a block's seal: false when it is not valid; 0 is not. */
