@@ -37,7 +37,7 @@ static void *allocate_small(unsigned size_class)
     if (arena == NULL)
         return NULL;
     void *block;
-    if (!bm_arena_take(&arena->cursors[size_class], &block))
+    if (!bm_cursor_take(&arena->cursors[size_class], &block))
         block = bm_arena_refill(arena, size_class);
     bm_thread_leave(arena);
     tick();

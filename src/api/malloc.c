@@ -35,7 +35,7 @@ BM_INLINE bool take_at_hand(size_t size, void **block, bool *is_zero)
         return false;
     if (bm_likely(size <= BM_SMALL_MAX)) {
         *is_zero = false;
-        if (!bm_arena_take_next(bm_arena_cursor(arena, size), block))
+        if (!bm_cursor_take_next(bm_arena_cursor(arena, size), block))
             return false;
         bm_thread_tick();
         return true;

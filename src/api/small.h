@@ -14,7 +14,7 @@
  * hand. */
 BM_INLINE bool bm_small_take(size_t size, void **block)
 {
-    return !BM_HARDENED && bm_arena_take(bm_arena_cursor(bm_thread.fast, size), block);
+    return !BM_HARDENED && bm_cursor_take(bm_arena_cursor(bm_thread.fast, size), block);
 }
 
 /* The same for any size, at a multiple of `alignment`: a size that is a multiple of a power of two

@@ -14,8 +14,6 @@ enum {
     RESTING_LEAVES_MAX = 128, /* that an arena without a live block may hold for the next thread */
 };
 
-_Atomic uint64_t bm_no_slots;
-
 /* ---- trees ---- */
 
 static void unfile_tree(struct bm_arena *arena, struct bm_tree *tree)
@@ -219,6 +217,15 @@ static bool is_last_of_class(const struct bm_arena *arena, const struct bm_slab 
     return head == NULL || (head == slab && slab->next == NULL);
 }
 
+/* A slab is worth taking slots from with a sixteenth of them free: listed earlier, refills would
+ * find next to nothing; listed later, memory would lie idle (docs/decisions/0009). The hardened
+ * library, which draws them, wants more to choose from. */
+static unsigned free_slots_worth_taking(const struct bm_slab *slab)
+{
+    unsigned slots = bm_slab_slots(slab);
+    return slots < 32 ? 1 : slots / (BM_HARDENED ? 8 : 16);
+}
+
 void bm_arena_settle(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab *slab)
 {
     if (slab->state == BM_SLAB_CURRENT) {
@@ -233,9 +240,7 @@ void bm_arena_settle(struct bm_arena *arena, struct bm_tree *tree, struct bm_sla
             bm_arena_recycle(arena, tree, slab);
         return;
     }
-    /* A slab is worth listing with a sixteenth of its slots free: listed earlier, refills would
-     * find next to nothing; listed later, memory would lie idle (docs/decisions/0009). */
-    unsigned quota = slots < 32 ? 1 : slots / 16;
+    unsigned quota = free_slots_worth_taking(slab);
     if (free == slots && !is_last_of_class(arena, slab)) {
         bm_arena_recycle(arena, tree, slab);
     } else if (free >= quota || slab->state == BM_SLAB_LISTED) {
@@ -268,40 +273,19 @@ void bm_arena_list_all(struct bm_arena *arena)
 
 /* ---- cursors ---- */
 
-static void clear_cursor(struct bm_cursor *cursor)
+/* Aims a cursor at another word of its slab, as long as that is worth taking slots from. */
+static bool aim_again(struct bm_cursor *cursor)
 {
-    *cursor = (struct bm_cursor){.word = &bm_no_slots};
-}
-
-static void point_cursor(struct bm_cursor *cursor, struct bm_slab *slab, unsigned index)
-{
-    uint32_t slot_bytes = (uint32_t)bm_slab_slot_bytes(slab);
-    cursor->slot_bytes = slot_bytes;
-    cursor->base = (char *)bm_chunk_of(slab) + slab->first_byte + index * 64 * slot_bytes;
-    cursor->word = &slab->free[index];
-    bm_cursor_guess(cursor, atomic_load_explicit(cursor->word, memory_order_relaxed));
-}
-
-/* Points a cursor to a word of the slab that has a free slot: false when none has. */
-static bool aim_cursor(struct bm_cursor *cursor, struct bm_slab *slab)
-{
-    if (slab == NULL)
+    struct bm_slab *slab = bm_cursor_slab(cursor);
+    if (BM_HARDENED && slab != NULL && bm_slab_count_free(slab) < free_slots_worth_taking(slab))
         return false;
-    unsigned first = BM_HARDENED ? bm_random_byte() : 0;
-    for (unsigned tried = 0; tried < BM_SLAB_WORDS; tried++) {
-        unsigned index = (first + tried) % BM_SLAB_WORDS;
-        if (atomic_load_explicit(&slab->free[index], memory_order_relaxed) != 0) {
-            point_cursor(cursor, slab, index);
-            return true;
-        }
-    }
-    return false;
+    return bm_cursor_aim(cursor, slab);
 }
 
 static void retire_cursor(struct bm_arena *arena, struct bm_cursor *cursor)
 {
     struct bm_slab *slab = bm_cursor_slab(cursor);
-    clear_cursor(cursor);
+    bm_cursor_clear(cursor);
     if (slab == NULL)
         return;
     slab->state = BM_SLAB_UNLISTED;
@@ -336,7 +320,7 @@ static void take_listed(struct bm_arena *arena, struct bm_slab *slab)
 static bool replace_slab(struct bm_arena *arena, struct bm_cursor *cursor, unsigned size_class)
 {
     bm_remote_merge(arena);
-    if (aim_cursor(cursor, bm_cursor_slab(cursor)))
+    if (aim_again(cursor))
         return true;
     retire_cursor(arena, cursor);
     struct bm_slab *slab = next_listed(arena, size_class);
@@ -351,24 +335,17 @@ static bool replace_slab(struct bm_arena *arena, struct bm_cursor *cursor, unsig
         return false;
     slab->state = BM_SLAB_CURRENT;
     slab->credit = BM_CREDIT_CURRENT;
-    return aim_cursor(cursor, slab);
+    return bm_cursor_aim(cursor, slab);
 }
 
 /* ---- slow paths of the owner ---- */
-
-bool bm_arena_take_next(struct bm_cursor *cursor, void **block)
-{
-    /* The word that it is aimed at has a free slot. GCOVR_EXCL_BR_START */
-    return aim_cursor(cursor, bm_cursor_slab(cursor)) && bm_arena_take(cursor, block);
-    /* GCOVR_EXCL_BR_STOP */
-}
 
 void *bm_arena_refill(struct bm_arena *arena, unsigned size_class)
 {
     void *block;
     if (bm_borrows(arena, size_class)) {
         unsigned lender = bm_lender_of_class(size_class);
-        if (bm_arena_take(&arena->cursors[lender], &block))
+        if (bm_cursor_take(&arena->cursors[lender], &block))
             return block;
         /* It may have slabs of its own, of an owner before. */
         if (bm_slabs_of_class(arena, size_class) != 0 || bm_has_lent_enough(arena, lender))
@@ -377,7 +354,7 @@ void *bm_arena_refill(struct bm_arena *arena, unsigned size_class)
             size_class = lender;
     }
     struct bm_cursor *cursor = &arena->cursors[size_class];
-    if (!aim_cursor(cursor, bm_cursor_slab(cursor))) {
+    if (!aim_again(cursor)) {
         bm_mutex_lock(&arena->gate);
         bool has_slots = replace_slab(arena, cursor, size_class);
         bm_arena_shed(arena);
@@ -386,7 +363,7 @@ void *bm_arena_refill(struct bm_arena *arena, unsigned size_class)
             return NULL;
     }
     /* The word that the cursor was aimed at has a free slot. GCOVR_EXCL_BR_START */
-    return bm_arena_take(cursor, &block) ? block : NULL;
+    return bm_cursor_take(cursor, &block) ? block : NULL;
     /* GCOVR_EXCL_BR_STOP */
 }
 
@@ -433,8 +410,8 @@ struct bm_arena *bm_arena_create(struct bm_chunk_source *source)
     if (!is_zero)
         memset(arena, 0, sizeof *arena);
     for (unsigned size_class = 0; size_class < BM_SIZE_CLASSES; size_class++)
-        clear_cursor(&arena->cursors[size_class]);
-    clear_cursor(&arena->of_no_size);
+        bm_cursor_clear(&arena->cursors[size_class]);
+    bm_cursor_clear(&arena->of_no_size);
     bm_borrow_all(arena);
     empty_own_chunk(arena, &arena->own_chunks[0]);
     atomic_store_explicit(&arena->sweep_after, BM_SWEEP_AFTER, memory_order_relaxed);

@@ -18,15 +18,14 @@
 
 #include "base/attributes.h"
 #include "base/mutex.h"
-#include "base/random.h"
 #include "core/chunk.h"
+#include "core/cursor.h"
 #include "core/decay.h"
 #include "core/size_class.h"
 #include "core/slab.h"
 #include "core/tree.h"
 
 enum {
-    BM_NO_GUESS = 64,     /* no bit of a word */
     BM_OWN_CHUNKS = 1024, /* side by side they span 4 GiB: bits below 32 of an address say which */
     BM_KEPT_PAGE_BLOCKS = 8,
     BM_SWEEP_AFTER = 32, /* completed slabs, in the arena of a thread that may be asleep */
@@ -34,23 +33,6 @@ enum {
     BM_BUCKET_FULL = BM_BUDDY_MAX_DEPTH + 1,
     BM_BUCKET_EMPTY,
     BM_BUCKETS,
-};
-
-/*
- * Where the next slot of a size class comes from: the current word of the current slab.
- *
- * The bit to try next is found one call ahead, so that the address malloc returns does not wait
- * for the word, which the last free may just have written: a loop of malloc and free is bound by
- * that wait. It is a guess. The word decides. The hardened library draws one of the free bits
- * instead, ahead too, because it reads all of the slot that it gives out.
- */
-struct bm_cursor {
-    _Atomic uint64_t *word; /* never NULL: a class without a slab points at a zero word */
-    char *base;             /* the word's first slot */
-    uint32_t slot_bytes;
-    /* Of a free slot: the bit is this, modulo 64. In the hardened library BM_NO_GUESS where there
-     * was nothing to choose from. */
-    uint32_t guess;
 };
 
 struct bm_huge;
@@ -140,23 +122,10 @@ struct bm_arena {
 
 enum { BM_ARENA_LEAVES = (sizeof(struct bm_arena) + BM_LEAF_BYTES - 1) / BM_LEAF_BYTES };
 
-_Static_assert(sizeof(struct bm_cursor) == BM_CURSOR_BYTES, "bm_cursor_offsets is scaled by it");
 _Static_assert(BM_OWN_CHUNKS == (UINT64_C(1) << 32) >> BM_CHUNK_SHIFT, "see bm_arena_own_chunk");
 _Static_assert(
     offsetof(struct bm_arena, listed) + 64 * sizeof(struct bm_slab *) <= BM_LEAF_BYTES,
     "a small arena writes its cursors and lists in one page; offsets and own_chunks follow");
-
-/* A cursor of no slab points here; never written. */
-extern _Atomic uint64_t bm_no_slots;
-
-/* The slab a cursor's word belongs to: a descriptor is aligned and begins with its words. NULL:
- * none. */
-static inline struct bm_slab *bm_cursor_slab(const struct bm_cursor *cursor)
-{
-    if (cursor->word == &bm_no_slots)
-        return NULL;
-    return (struct bm_slab *)((uintptr_t)cursor->word & ~(uintptr_t)(sizeof(struct bm_slab) - 1));
-}
 
 /* Whether a free block may be kept for its thread alone: not where nothing may lie dirty, and not
  * where all together may hold only so much. In the hardened library none is: it waits in
@@ -251,54 +220,6 @@ BM_INLINE struct bm_cursor *bm_arena_cursor(struct bm_arena *arena, size_t size)
     size_t offset = arena->cursor_offsets[(size + BM_QUANTUM - 1) / BM_QUANTUM];
     return (struct bm_cursor *)(void *)((char *)arena + offset);
 }
-
-/* Some bit that is set, of a word that is not 0: the first at or after any place below the last. */
-BM_INLINE uint32_t bm_random_bit(uint64_t word)
-{
-    uint32_t places = bm_highest_bit(word) + 1;
-    uint32_t first = bm_random_byte() * places / 256;
-    uint64_t rotated = word >> first | word << (-first % 64);
-    return first + bm_lowest_bit_or_any(rotated);
-}
-
-/* What to try next of the word as it now is. A bit that was drawn is free until it is taken, and
- * one that is set later is not drawn before the next call. */
-BM_INLINE void bm_cursor_guess(struct bm_cursor *cursor, uint64_t word)
-{
-    if (!BM_HARDENED) {
-        cursor->guess = bm_lowest_bit_or_any(word);
-        return;
-    }
-    cursor->guess = BM_NO_GUESS;
-    if (bm_unlikely((word & (word - 1)) == 0))
-        return; /* there may be more to choose from when the next one is wanted */
-    cursor->guess = bm_random_bit(word) % 64;
-    char *slot = cursor->base + cursor->guess * cursor->slot_bytes;
-    bm_prefetch_to_write(slot);
-    bm_prefetch_to_write(slot + cursor->slot_bytes - 1);
-}
-
-/* Takes a free slot of a class's current word. False: there is none (or no slab). */
-BM_INLINE bool bm_arena_take(struct bm_cursor *cursor, void **block)
-{
-    uint64_t word = atomic_load_explicit(cursor->word, memory_order_relaxed);
-    if (BM_HARDENED && bm_unlikely(cursor->guess == BM_NO_GUESS))
-        bm_cursor_guess(cursor, word);
-    uint32_t bit = cursor->guess % 64;
-    if (bm_unlikely(!bm_test_and_clear(&word, bit))) {
-        if (word == 0)
-            return false;
-        bit = bm_lowest_bit(word);
-        word &= word - 1;
-    }
-    atomic_store_explicit(cursor->word, word, memory_order_relaxed);
-    bm_cursor_guess(cursor, word);
-    *block = cursor->base + bit * cursor->slot_bytes;
-    return true;
-}
-
-/* The same, of whatever word of the cursor's slab has one. */
-bool bm_arena_take_next(struct bm_cursor *cursor, void **block);
 
 /* A slot of the owner's arena. */
 struct bm_found {

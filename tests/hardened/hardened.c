@@ -219,6 +219,25 @@ Test(hardened, freed_address_comes_back_late)
     }
 }
 
+/* Which block comes next follows from what left the quarantine, if nothing else is free: an address
+ * that leaves it then comes back at once, after 270 frees in the median. */
+Test(hardened, freed_address_waits_among_many)
+{
+    enum { PAIRS = 20000, QUANTA = 1 << 16, LEAST_MEDIAN = 400 };
+    static unsigned freed_in[QUANTA];
+    unsigned soon = 0;
+    unsigned late = 0;
+    for (unsigned pair = 1; pair <= PAIRS; pair++) {
+        char *block = buddymalloc_malloc(48);
+        unsigned *last = &freed_in[(uintptr_t)block / 16 % QUANTA];
+        if (*last != 0)
+            *(pair - *last < LEAST_MEDIAN ? &soon : &late) += 1;
+        *last = pair;
+        buddymalloc_free(block);
+    }
+    cr_expect(soon + late > PAIRS / 2 && soon < late, "%u soon, %u late", soon, late);
+}
+
 /* Of neighbours in time few are neighbours in space: in order, 63 of 63 would be. */
 Test(hardened, addresses_follow_no_order)
 {

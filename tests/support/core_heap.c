@@ -189,7 +189,7 @@ void *core_heap_allocate_aligned(struct core_heap *heap, struct bm_arena *arena,
     void *block;
     *is_zero = false;
     if (alignment <= BM_QUANTUM && bytes <= BM_SMALL_MAX) {
-        if (bm_arena_take(bm_arena_cursor(arena, bytes), &block))
+        if (bm_cursor_take(bm_arena_cursor(arena, bytes), &block))
             return block;
         return bm_arena_refill(arena, bm_class_of_size(bytes));
     }

@@ -120,15 +120,15 @@ TEST_WITHIN(arena, takes_from_another_word_of_the_slab_that_it_has)
     char *blocks[BM_MAX_SLOTS];
     void *block;
     expect(slots == BM_MAX_SLOTS);
-    expect(!bm_arena_take_next(cursor, &block)); /* there is no slab */
+    expect(!bm_cursor_take_next(cursor, &block)); /* there is no slab */
     fill_slab(size_class, blocks);
-    expect(!bm_arena_take_next(cursor, &block)); /* it is full */
+    expect(!bm_cursor_take_next(cursor, &block)); /* it is full */
     for (unsigned slot = 70; slot < 72; slot++)
         release(blocks[slot]);
-    expect(!bm_arena_take(cursor, &block)); /* the current word is */
+    expect(!bm_cursor_take(cursor, &block)); /* the current word is */
     for (unsigned slot = 70; slot < 72; slot++)
-        expect(bm_arena_take_next(cursor, &block) && block == blocks[slot]);
-    expect(!bm_arena_take_next(cursor, &block));
+        expect(bm_cursor_take_next(cursor, &block) && block == blocks[slot]);
+    expect(!bm_cursor_take_next(cursor, &block));
     for (unsigned slot = 0; slot < slots; slot++)
         release(blocks[slot]);
     verify();

@@ -1,5 +1,5 @@
 /* The hardened library's cursor: it draws the slot to give out next, one call ahead. */
-#include "core/arena.h"
+#include "core/cursor.h"
 
 #include <criterion/criterion.h>
 
@@ -20,7 +20,7 @@ static struct bm_cursor cursor_at(uint64_t bits)
 static size_t take(struct bm_cursor *cursor)
 {
     void *block;
-    if (!bm_arena_take(cursor, &block))
+    if (!bm_cursor_take(cursor, &block))
         return ALL_TAKEN;
     return (size_t)((char *)block - slots) / SLOT_BYTES;
 }
@@ -100,4 +100,41 @@ Test(cursor, draws_the_last_slot_late)
         is_last += UINT64_C(1) << take(&cursor) == last;
     }
     cr_expect_lt(is_last, ROUNDS / 2);
+}
+
+static struct bm_slab slab = {.size_class = 0};
+
+static void set_words(uint64_t first, uint64_t second, uint64_t third, uint64_t fourth)
+{
+    uint64_t words[BM_SLAB_WORDS] = {first, second, third, fourth};
+    for (unsigned index = 0; index < BM_SLAB_WORDS; index++)
+        atomic_store(&slab.free[index], words[index]);
+}
+
+/* To draw from few slots is hardly to draw. */
+Test(cursor, is_aimed_at_the_word_with_most_free_slots)
+{
+    struct bm_cursor cursor;
+    bm_cursor_clear(&cursor);
+    set_words(0xff, 0, 0x1ff, 1);
+    for (unsigned round = 0; round < 100; round++) {
+        cr_assert(bm_cursor_aim(&cursor, &slab));
+        cr_assert_eq(cursor.word, &slab.free[2]);
+    }
+    set_words(0, 0, 0, 0);
+    cr_expect_not(bm_cursor_aim(&cursor, &slab));
+}
+
+Test(cursor, is_aimed_at_any_of_words_with_as_many)
+{
+    unsigned aimed_at[BM_SLAB_WORDS] = {0};
+    struct bm_cursor cursor;
+    set_words(UINT64_MAX, UINT64_MAX, 0xff, UINT64_MAX);
+    for (unsigned round = 0; round < 300; round++) {
+        cr_assert(bm_cursor_aim(&cursor, &slab));
+        aimed_at[cursor.word - slab.free]++;
+    }
+    cr_expect_eq(aimed_at[2], 0);
+    cr_expect(aimed_at[0] > 30 && aimed_at[1] > 30 && aimed_at[3] > 30, "%u %u %u", aimed_at[0],
+              aimed_at[1], aimed_at[3]);
 }

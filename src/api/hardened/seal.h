@@ -133,12 +133,13 @@ BM_INLINE bool bm_seal_break(void *start, size_t capacity, uint64_t seal)
 }
 
 /* Writes to the word of a seal before anybody reads its page: that no more than one fault. Returns
- * what was there if it no longer is. The block is the caller's alone. */
+ * what was there, read as it was written: a wider load would have to wait for the store. The block
+ * is the caller's alone, and what is there need not stay. */
 BM_INLINE uint64_t bm_seal_touch(void *start, size_t capacity)
 {
 #if defined(__x86_64__) && !BM_THREAD_SANITIZER
     __asm__ volatile("orq $0, %0" : "+m"(*bm_seal_at(start, capacity)) : : "cc");
-    return 0;
+    return atomic_load_explicit(bm_seal_at(start, capacity), memory_order_relaxed);
 #else
     return atomic_exchange_explicit(bm_seal_at(start, capacity), 0, memory_order_relaxed);
 #endif

@@ -31,7 +31,7 @@ BM_INLINE void *take_own_slot(size_t bytes, size_t *capacity)
     if (bm_unlikely(arena == NULL))
         return NULL;
     struct bm_cursor *cursor = bm_arena_cursor(arena, bytes);
-    if (bm_unlikely(!bm_arena_take(cursor, &start)))
+    if (bm_unlikely(!bm_cursor_take(cursor, &start)))
         return NULL;
     *capacity = cursor->slot_bytes;
     return start;
@@ -54,10 +54,11 @@ static BM_SLOW void *make_slot(size_t alignment, size_t bytes, size_t *capacity)
 
 /* A slot that is not zero was written to after it was freed. The touch comes first: reading a
  * page that nobody wrote to yet costs a fault that writing it would cost again. */
-BM_INLINE void expect_zero_slot(void *start, size_t capacity)
+BM_INLINE void expect_zero_slot(char *start, size_t capacity)
 {
-    uint64_t seal = bm_seal_touch(start, capacity);
-    if (bm_unlikely(seal != 0) || bm_unlikely(!bm_is_zero(start, capacity)))
+    size_t before_last = capacity - 2 * BM_SEAL_BYTES;
+    uint64_t seen = bm_seal_touch(start, capacity) | *(uint64_t *)(void *)(start + before_last);
+    if (bm_unlikely(seen != 0) || bm_unlikely(!bm_is_zero(start, before_last)))
         bm_misuse("write after free", start, capacity);
 }
 

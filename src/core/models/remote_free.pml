@@ -140,7 +140,7 @@ inline merge() {
     od
 }
 
-/* bm_arena_take: any free slot of the current slab */
+/* bm_cursor_take: any free slot of the current slab */
 inline take(s) {
     d_step {
         state == CURRENT && (own[WORD(s)] & BIT(s)) != 0 ->

@@ -1,0 +1,66 @@
+#include "core/cursor.h"
+
+#include "core/chunk.h"
+
+_Atomic uint64_t bm_no_slots;
+
+void bm_cursor_clear(struct bm_cursor *cursor)
+{
+    *cursor = (struct bm_cursor){.word = &bm_no_slots};
+}
+
+/* A slab of a size class: page blocks have no cursor. */
+static void point(struct bm_cursor *cursor, struct bm_slab *slab, unsigned index)
+{
+    uint32_t slot_bytes = bm_size_classes[slab->size_class].slot_bytes;
+    cursor->slot_bytes = slot_bytes;
+    cursor->base = (char *)bm_chunk_of(slab) + slab->first_byte + index * 64 * slot_bytes;
+    cursor->word = &slab->free[index];
+    bm_cursor_guess(cursor, atomic_load_explicit(cursor->word, memory_order_relaxed));
+}
+
+/* BM_SLAB_WORDS: none has a free slot. */
+static unsigned first_word(struct bm_slab *slab)
+{
+    unsigned index = 0;
+    while (index < BM_SLAB_WORDS &&
+           atomic_load_explicit(&slab->free[index], memory_order_relaxed) == 0)
+        index++;
+    return index;
+}
+
+/* Of words with as many free slots, any. */
+static unsigned fullest_word(struct bm_slab *slab)
+{
+    unsigned first = bm_random_byte();
+    unsigned fullest = BM_SLAB_WORDS;
+    unsigned most = 0;
+    for (unsigned tried = 0; tried < BM_SLAB_WORDS; tried++) {
+        unsigned index = (first + tried) % BM_SLAB_WORDS;
+        unsigned free =
+            bm_count_bits(atomic_load_explicit(&slab->free[index], memory_order_relaxed));
+        if (free > most) {
+            most = free;
+            fullest = index;
+        }
+    }
+    return fullest;
+}
+
+bool bm_cursor_aim(struct bm_cursor *cursor, struct bm_slab *slab)
+{
+    if (slab == NULL)
+        return false;
+    unsigned index = BM_HARDENED ? fullest_word(slab) : first_word(slab);
+    if (index == BM_SLAB_WORDS)
+        return false;
+    point(cursor, slab, index);
+    return true;
+}
+
+bool bm_cursor_take_next(struct bm_cursor *cursor, void **block)
+{
+    /* The word that it is aimed at has a free slot. GCOVR_EXCL_BR_START */
+    return bm_cursor_aim(cursor, bm_cursor_slab(cursor)) && bm_cursor_take(cursor, block);
+    /* GCOVR_EXCL_BR_STOP */
+}
