@@ -448,7 +448,7 @@ void bm_arena_retire(struct bm_arena *arena, bool may_rest)
         retire_cursor(arena, &arena->cursors[size_class]);
     bm_borrow_all(arena);
     bm_page_block_drop_all(arena);
-    bool rests = may_rest && bm_arena_may_keep(arena) && !arena->source->spares_addresses &&
+    bool rests = may_rest && bm_arena_may_hold(arena) && !arena->source->spares_addresses &&
                  is_small_and_unused(arena);
     arena->rest = rests ? BM_REST_NEW : BM_REST_NONE;
     bm_remote_recycle_listed(arena, !rests);

@@ -127,13 +127,19 @@ _Static_assert(
     offsetof(struct bm_arena, listed) + 64 * sizeof(struct bm_slab *) <= BM_LEAF_BYTES,
     "a small arena writes its cursors and lists in one page; offsets and own_chunks follow");
 
-/* Whether a free block may be kept for its thread alone: not where nothing may lie dirty, and not
- * where all together may hold only so much. In the hardened library none is: it waits in
+/* Whether free memory may be held for one thread alone: not where nothing may lie dirty, and not
+ * where all together may hold only so much. */
+static inline bool bm_arena_may_hold(const struct bm_arena *arena)
+{
+    return arena->source->purge_delay_ms != BM_PURGE_AT_ONCE &&
+           !atomic_load_explicit(&arena->source->is_limited, memory_order_relaxed);
+}
+
+/* Whether a free block may be kept as it is. In the hardened library none is: it waits in
  * quarantine instead. */
 static inline bool bm_arena_may_keep(const struct bm_arena *arena)
 {
-    return !BM_HARDENED && arena->source->purge_delay_ms != BM_PURGE_AT_ONCE &&
-           !atomic_load_explicit(&arena->source->is_limited, memory_order_relaxed);
+    return !BM_HARDENED && bm_arena_may_hold(arena);
 }
 
 /* Whether it is the tree that the arena itself lies in. */

@@ -29,16 +29,16 @@ static unsigned first_word(struct bm_slab *slab)
     return index;
 }
 
-/* Of words with as many free slots, any. */
-static unsigned fullest_word(struct bm_slab *slab)
+/* The first that has enough free slots to draw from, so that pages behind it stay untouched; else
+ * the one that has most. */
+static unsigned word_to_draw_from(struct bm_slab *slab)
 {
-    unsigned first = bm_random_byte();
+    enum { ENOUGH = 16 };
     unsigned fullest = BM_SLAB_WORDS;
     unsigned most = 0;
-    for (unsigned tried = 0; tried < BM_SLAB_WORDS; tried++) {
-        unsigned index = (first + tried) % BM_SLAB_WORDS;
-        unsigned free =
-            bm_count_bits(atomic_load_explicit(&slab->free[index], memory_order_relaxed));
+    for (unsigned index = 0; index < BM_SLAB_WORDS && most < ENOUGH; index++) {
+        uint64_t word = atomic_load_explicit(&slab->free[index], memory_order_relaxed);
+        unsigned free = bm_count_bits(word);
         if (free > most) {
             most = free;
             fullest = index;
@@ -51,7 +51,7 @@ bool bm_cursor_aim(struct bm_cursor *cursor, struct bm_slab *slab)
 {
     if (slab == NULL)
         return false;
-    unsigned index = BM_HARDENED ? fullest_word(slab) : first_word(slab);
+    unsigned index = BM_HARDENED ? word_to_draw_from(slab) : first_word(slab);
     if (index == BM_SLAB_WORDS)
         return false;
     point(cursor, slab, index);

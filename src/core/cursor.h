@@ -50,7 +50,7 @@ static inline struct bm_slab *bm_cursor_slab(const struct bm_cursor *cursor)
 void bm_cursor_clear(struct bm_cursor *cursor);
 
 /* Points the cursor to a word of the slab that has a free slot: false when none has, or where there
- * is no slab (NULL). In the hardened library it is the word that has most. */
+ * is no slab (NULL). In the hardened library it is one with many, if there is one. */
 bool bm_cursor_aim(struct bm_cursor *cursor, struct bm_slab *slab);
 
 /* Some bit that is set, of a word that is not 0: the first at or after any place below the last. */

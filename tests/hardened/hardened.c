@@ -277,6 +277,29 @@ Test(hardened, quarantine_ends_with_its_thread)
     cr_expect_eq(after.hblks, before.hblks);
 }
 
+static void *free_small(void *unused)
+{
+    (void)unused;
+    for (unsigned round = 0; round < 1000; round++)
+        buddymalloc_free(buddymalloc_malloc(sizes[round % 4]));
+    return NULL;
+}
+
+/* The next thread finds pages and guards in place. */
+Test(hardened, a_small_arena_rests_between_two_threads)
+{
+    pthread_t thread;
+    buddymalloc_free(buddymalloc_malloc(1));
+    size_t before = buddymalloc_held_bytes();
+    cr_assert_eq(pthread_create(&thread, NULL, free_small, NULL), 0);
+    cr_assert_eq(pthread_join(thread, NULL), 0);
+    size_t resting = buddymalloc_held_bytes();
+    cr_expect(resting >= before + 16 * KIB && resting < before + MIB, "%zu bytes",
+              resting - before);
+    (void)buddymalloc_malloc_trim(0);
+    cr_expect_lt(buddymalloc_held_bytes(), resting - 16 * KIB);
+}
+
 /* ---- what it costs ---- */
 
 static unsigned mappings(void)
