@@ -1,5 +1,6 @@
-/* With BUDDYMALLOC_CONF=background_purge:on a process that does nothing more gives its free memory
- * back all the same, in fork's child too, and costs no time when there is none left. */
+/* background DELAY: with BUDDYMALLOC_CONF=background_purge:on a process that does nothing more gives
+ * its free memory back all the same, in fork's child too, and costs no time when there is none left.
+ * DELAY is what purge_delay is, in milliseconds. */
 #include "resident.h"
 
 #include <dirent.h>
@@ -107,10 +108,10 @@ static long switches(void)
 }
 
 /* A thousandth of the time; it sleeps without a timeout, so it does not even wake up. */
-static void expect_idle_to_cost_nothing(void)
+static void expect_idle_to_cost_nothing(long delay_ms)
 {
     enum { idle_ms = 1500 };
-    wait_ms(2000); /* until all of it has gone back, and nobody frees */
+    wait_ms(5 * delay_ms); /* until all of it has gone back, and nobody frees */
     long before_us = cpu_us();
     long before = switches();
     wait_ms(idle_ms);
@@ -158,14 +159,15 @@ static void run_child(void)
     _exit(0);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     int status;
+    check(argc == 2);
     expect_to_give_back();
     check(EMULATOR_KIB != 0 || count_threads() == 2); /* an emulator has its own */
     expect_sleepers_to_give_back();
     expect_no_signal_to_be_taken();
-    expect_idle_to_cost_nothing();
+    expect_idle_to_cost_nothing(atol(argv[1]));
     pid_t child = fork();
     check(child >= 0);
     if (child == 0)
