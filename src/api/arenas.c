@@ -8,6 +8,7 @@
 static struct bm_arena *arenas;
 static struct bm_arena *next_to_decay; /* NULL: a new round begins */
 static uint64_t soonest_due_ms;        /* of those that were visited in this round */
+static _Atomic unsigned idle_arenas;   /* read without the lock too */
 
 /* ---- registry; system-memory lock held ---- */
 
@@ -34,6 +35,8 @@ static void unregister_arena(struct bm_arena *arena)
 
 static void set_idle(struct bm_arena *arena, bool is_idle)
 {
+    if (arena->is_idle != is_idle)
+        atomic_fetch_add_explicit(&idle_arenas, is_idle ? 1U : -1U, memory_order_relaxed);
     arena->is_idle = is_idle;
     atomic_store_explicit(&arena->sweep_after, is_idle ? 1 : BM_SWEEP_AFTER, memory_order_relaxed);
 }
@@ -43,6 +46,7 @@ static void destroy_if_empty(struct bm_arena *arena)
 {
     if (!arena->is_idle || arena->pins != 0 || arena->slabs_live != 0)
         return;
+    set_idle(arena, false);
     unregister_arena(arena);
     bm_arena_destroy(arena);
 }
@@ -67,10 +71,12 @@ struct bm_arena *bm_arenas_adopt_or_create(void)
 
 void bm_arenas_let_go(struct bm_arena *arena)
 {
+    enum { RESTING_MAX = 128 }; /* arenas; of the hardened library each has guards */
+    bool may_rest = atomic_load_explicit(&idle_arenas, memory_order_relaxed) < RESTING_MAX;
     /* From here on nobody but those who free will look at what they complete. */
     atomic_store_explicit(&arena->sweep_after, 1, memory_order_relaxed);
     bm_mutex_lock(&arena->gate);
-    bm_arena_retire(arena, true);
+    bm_arena_retire(arena, may_rest);
     bm_mutex_unlock(&arena->gate);
     bm_system_lock();
     set_idle(arena, true);

@@ -36,11 +36,13 @@ bool bm_trim(size_t keep_bytes)
 
 void bm_trim_for_more(void)
 {
-    struct bm_arena *arena = bm_thread.arena;
     (void)bm_trim(0);
+    struct bm_arena *arena = bm_thread_enter(); /* or that which threads share */
     if (arena == NULL)
         return;
     bm_mutex_lock(&arena->gate);
+    bm_remote_merge(arena);
     bm_arena_list_all(arena);
     bm_mutex_unlock(&arena->gate);
+    bm_thread_leave(arena);
 }

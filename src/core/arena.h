@@ -135,8 +135,8 @@ static inline bool bm_arena_may_hold(const struct bm_arena *arena)
            !atomic_load_explicit(&arena->source->is_limited, memory_order_relaxed);
 }
 
-/* Whether a free block may be kept as it is. In the hardened library none is: it waits in
- * quarantine instead. */
+/* The same of a free block as it is. In the hardened library none may: it waits in quarantine
+ * instead. */
 static inline bool bm_arena_may_keep(const struct bm_arena *arena)
 {
     return !BM_HARDENED && bm_arena_may_hold(arena);

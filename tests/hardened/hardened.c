@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -203,6 +204,25 @@ Test(hardened, calloc_gives_zeros_where_others_wrote)
         memset(zeros, 0xee, size);
         buddymalloc_free(zeros);
     }
+}
+
+/* Blocks of another size push it out of the quarantine, and nobody frees its neighbour. */
+static void write_last_word_after_free(void *unused)
+{
+    enum { PUSHING = 600, ALLOCATED = 1000 };
+    (void)unused;
+    char *block = buddymalloc_malloc(56);
+    buddymalloc_free(block);
+    *(volatile uint64_t *)(void *)(block + 56) = 1;
+    for (unsigned frees = 0; frees < PUSHING; frees++)
+        buddymalloc_free(buddymalloc_malloc(1000));
+    for (unsigned count = 0; count < ALLOCATED; count++)
+        cr_assert_not_null(buddymalloc_malloc(56));
+}
+
+Test(hardened, last_word_of_a_slot_written_after_its_free_is_found)
+{
+    cr_expect(dies_saying("write after free", write_last_word_after_free, NULL));
 }
 
 /* A pointer that dangles points to nobody's block for that many frees of its thread. */

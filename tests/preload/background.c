@@ -1,6 +1,6 @@
-/* background DELAY: with BUDDYMALLOC_CONF=background_purge:on a process that does nothing more gives
- * its free memory back all the same, in fork's child too, and costs no time when there is none left.
- * DELAY is what purge_delay is, in milliseconds. */
+/* background DELAY: with BUDDYMALLOC_CONF=background_purge:on a process that does nothing more
+ * gives its free memory back all the same, in fork's child too, and costs no time when there is
+ * none left. DELAY is what purge_delay is, in milliseconds. */
 #include "resident.h"
 
 #include <dirent.h>

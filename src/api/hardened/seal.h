@@ -138,7 +138,7 @@ BM_INLINE bool bm_seal_break(void *start, size_t capacity, uint64_t seal)
 BM_INLINE uint64_t bm_seal_touch(void *start, size_t capacity)
 {
 #if defined(__x86_64__) && !BM_THREAD_SANITIZER
-    __asm__ volatile("orq $0, %0" : "+m"(*bm_seal_at(start, capacity)) : : "cc");
+    __asm__ volatile("orq $0, %0" : "+m"(*bm_seal_at(start, capacity)) : : "cc", "memory");
     return atomic_load_explicit(bm_seal_at(start, capacity), memory_order_relaxed);
 #else
     return atomic_exchange_explicit(bm_seal_at(start, capacity), 0, memory_order_relaxed);

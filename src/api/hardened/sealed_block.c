@@ -57,7 +57,9 @@ static BM_SLOW void *make_slot(size_t alignment, size_t bytes, size_t *capacity)
 BM_INLINE void expect_zero_slot(char *start, size_t capacity)
 {
     size_t before_last = capacity - 2 * BM_SEAL_BYTES;
-    uint64_t seen = bm_seal_touch(start, capacity) | *(uint64_t *)(void *)(start + before_last);
+    uint64_t seen = bm_seal_touch(start, capacity);
+    seen |=
+        atomic_load_explicit(bm_seal_at(start, before_last + BM_SEAL_BYTES), memory_order_relaxed);
     if (bm_unlikely(seen != 0) || bm_unlikely(!bm_is_zero(start, before_last)))
         bm_misuse("write after free", start, capacity);
 }
