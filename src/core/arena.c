@@ -277,9 +277,10 @@ void bm_arena_list_all(struct bm_arena *arena)
 static bool aim_again(struct bm_cursor *cursor)
 {
     struct bm_slab *slab = bm_cursor_slab(cursor);
-    if (BM_HARDENED && slab != NULL && bm_slab_count_free(slab) < free_slots_worth_taking(slab))
-        return false;
-    return bm_cursor_aim(cursor, slab);
+    if (!BM_HARDENED)
+        return bm_cursor_aim_again(cursor);
+    return slab != NULL && bm_slab_count_free(slab) >= free_slots_worth_taking(slab) &&
+           bm_cursor_aim(cursor, slab);
 }
 
 static void retire_cursor(struct bm_arena *arena, struct bm_cursor *cursor)
@@ -307,32 +308,39 @@ static struct bm_slab *next_listed(struct bm_arena *arena, unsigned size_class)
     return lowest;
 }
 
-static void take_listed(struct bm_arena *arena, struct bm_slab *slab)
+/* Takes that off its list. NULL: there is none, or no room for its pages. */
+static struct bm_slab *take_listed(struct bm_arena *arena, unsigned size_class)
 {
+    struct bm_slab *slab = next_listed(arena, size_class);
+    if (slab == NULL)
+        return NULL;
+    struct bm_tree *tree = bm_tree_of(slab);
+    if (slab->is_purged && !bm_arena_has_room(arena, bm_tree_clean_leaves(tree, slab)))
+        return NULL;
     unlist_slab(arena, slab);
-    if (!slab->is_purged)
-        return;
-    bm_tree_touch_slab(bm_tree_of(slab), slab);
-    bm_arena_count_leaves(arena, bm_tree_of(slab));
+    if (slab->is_purged) {
+        bm_tree_touch_slab(tree, slab);
+        bm_arena_count_leaves(arena, tree);
+    }
+    return slab;
 }
 
-/* Finds a slab with free slots for a cursor whose own has none left. Gate. */
-static bool replace_slab(struct bm_arena *arena, struct bm_cursor *cursor, unsigned size_class)
+/* Finds free slots for a cursor that has none at hand: in its own slab, in one that is listed, in
+ * words of its own that were never used, in a new slab; at last whatever its own has left. Gate. */
+static bool find_slots(struct bm_arena *arena, struct bm_cursor *cursor, unsigned size_class)
 {
+    struct bm_slab *current = bm_cursor_slab(cursor);
     bm_remote_merge(arena);
     if (aim_again(cursor))
         return true;
-    retire_cursor(arena, cursor);
-    struct bm_slab *slab = next_listed(arena, size_class);
+    struct bm_slab *slab = take_listed(arena, size_class);
+    if (slab == NULL && !BM_HARDENED && bm_cursor_aim(cursor, current))
+        return true;
     if (slab == NULL)
         slab = bm_arena_make_slab(arena, size_class);
-    else if (!slab->is_purged ||
-             bm_arena_has_room(arena, bm_tree_clean_leaves(bm_tree_of(slab), slab)))
-        take_listed(arena, slab);
-    else
-        slab = NULL;
     if (slab == NULL)
-        return false;
+        return bm_cursor_aim(cursor, current);
+    retire_cursor(arena, cursor);
     slab->state = BM_SLAB_CURRENT;
     slab->credit = BM_CREDIT_CURRENT;
     return bm_cursor_aim(cursor, slab);
@@ -356,7 +364,7 @@ void *bm_arena_refill(struct bm_arena *arena, unsigned size_class)
     struct bm_cursor *cursor = &arena->cursors[size_class];
     if (!aim_again(cursor)) {
         bm_mutex_lock(&arena->gate);
-        bool has_slots = replace_slab(arena, cursor, size_class);
+        bool has_slots = find_slots(arena, cursor, size_class);
         bm_arena_shed(arena);
         bm_mutex_unlock(&arena->gate);
         if (!has_slots)

@@ -54,6 +54,20 @@ bool bm_cursor_aim(struct bm_cursor *cursor, struct bm_slab *slab)
     unsigned index = BM_HARDENED ? word_to_draw_from(slab) : first_word(slab);
     if (index == BM_SLAB_WORDS)
         return false;
+    if (!BM_HARDENED && index > slab->last_word)
+        slab->last_word = index % BM_SLAB_WORDS;
+    point(cursor, slab, index);
+    return true;
+}
+
+bool bm_cursor_aim_again(struct bm_cursor *cursor)
+{
+    struct bm_slab *slab = bm_cursor_slab(cursor);
+    if (slab == NULL)
+        return false;
+    unsigned index = first_word(slab);
+    if (index > slab->last_word)
+        return false;
     point(cursor, slab, index);
     return true;
 }
@@ -61,6 +75,6 @@ bool bm_cursor_aim(struct bm_cursor *cursor, struct bm_slab *slab)
 bool bm_cursor_take_next(struct bm_cursor *cursor, void **block)
 {
     /* The word that it is aimed at has a free slot. GCOVR_EXCL_BR_START */
-    return bm_cursor_aim(cursor, bm_cursor_slab(cursor)) && bm_cursor_take(cursor, block);
+    return bm_cursor_aim_again(cursor) && bm_cursor_take(cursor, block);
     /* GCOVR_EXCL_BR_STOP */
 }

@@ -50,8 +50,12 @@ static inline struct bm_slab *bm_cursor_slab(const struct bm_cursor *cursor)
 void bm_cursor_clear(struct bm_cursor *cursor);
 
 /* Points the cursor to a word of the slab that has a free slot: false when none has, or where there
- * is no slab (NULL). In the hardened library it is one with many, if there is one. */
+ * is no slab (NULL). In the hardened library it is one with many, if there is one. Gate. */
 bool bm_cursor_aim(struct bm_cursor *cursor, struct bm_slab *slab);
+
+/* The same of its own slab's words that were in use already, and without the gate. Not in the
+ * hardened library. */
+bool bm_cursor_aim_again(struct bm_cursor *cursor);
 
 /* Some bit that is set, of a word that is not 0: the first at or after any place below the last. */
 BM_INLINE uint32_t bm_random_bit(uint64_t word)
@@ -98,7 +102,7 @@ BM_INLINE bool bm_cursor_take(struct bm_cursor *cursor, void **block)
     return true;
 }
 
-/* The same, of whatever word of the cursor's slab has one. */
+/* The same, of whatever word of the cursor's slab was in use and has one. */
 bool bm_cursor_take_next(struct bm_cursor *cursor, void **block);
 
 #endif

@@ -12,7 +12,9 @@
  *   3. a remote word that is not zero is on its arena's pending list, or on its way there; so a
  *      slab whose own bits are all set has no word on that list, and may be recycled;
  *   4. credit is a hint: the number of frees until the arena has to look at the slab again.
- *      Only the owner thread reads it, and whatever it says, the bits decide.
+ *      Only the owner thread reads it, and whatever it says, the bits decide;
+ *   5. in the default library, no slot of a word behind last_word was ever taken: its pages may
+ *      be untouched.
  */
 #ifndef BM_CORE_SLAB_H
 #define BM_CORE_SLAB_H
@@ -47,7 +49,8 @@ struct bm_slab {
     int32_t credit;           /* owner thread */
     uint8_t size_class;       /* gate */
     uint8_t state;            /* enum bm_slab_state; gate */
-    uint16_t leaves : 12;     /* gate */
+    uint16_t leaves : 10;     /* gate */
+    uint16_t last_word : 2;   /* that a cursor was aimed at; the gate, to raise it */
     uint16_t idle_rounds : 3; /* that found it listed, up to a few; gate */
     uint16_t is_purged : 1;   /* some of its pages were (tree.h, 3); gate */
     struct bm_slab *next;     /* class list or vacant list; gate */

@@ -183,6 +183,7 @@ static struct bm_slab *make(struct bm_tree *tree, unsigned leaves, unsigned orde
     slab->next = NULL;
     slab->previous = NULL;
     slab->state = BM_SLAB_UNLISTED;
+    slab->last_word = 0;
     slab->idle_rounds = 0;
     slab->is_purged = false;
     tree->slabs_live++;

@@ -38,9 +38,10 @@ static void verify_slab(struct bm_tree *tree, struct bm_slab *slab, unsigned *di
         uint64_t own = atomic_load_explicit(&slab->free[index], memory_order_relaxed);
         uint64_t remote = atomic_load_explicit(&line->word[index].bits, memory_order_relaxed);
         uint64_t mask = bm_slab_word_mask(slab, index);
-        REQUIRE((own & ~mask) == 0);    /* slab.h, 1 */
-        REQUIRE((remote & ~mask) == 0); /* slab.h, 1 */
-        REQUIRE((own & remote) == 0);   /* slab.h, 2 */
+        REQUIRE((own & ~mask) == 0);                                     /* slab.h, 1 */
+        REQUIRE((remote & ~mask) == 0);                                  /* slab.h, 1 */
+        REQUIRE((own & remote) == 0);                                    /* slab.h, 2 */
+        REQUIRE(BM_HARDENED || index <= slab->last_word || own == mask); /* slab.h, 5 */
     }
     REQUIRE(slab->leaves >= 1 && first >= tree->header_leaves);
     REQUIRE(first + slab->leaves <= BM_TREE_LEAVES);

@@ -112,6 +112,45 @@ TEST_WITHIN(arena, retires_with_live_blocks_and_lives_on)
 
 /* ---- another word ---- */
 
+/* Slots that were in use, in whatever slab, come before those whose pages may be untouched. */
+TEST_WITHIN(arena, takes_words_that_were_never_used_last)
+{
+    enum { FREED = 20 };
+    char *full[BM_MAX_SLOTS];
+    char *blocks[2 * 64 + FREED];
+    unsigned size_class = bm_class_of_size(64);
+    fill_slab(size_class, full);
+    for (unsigned index = 0; index < 64; index++)
+        blocks[index] = allocate(64);
+    struct bm_slab *second = core_heap_slab(blocks[0]);
+    expect(second != core_heap_slab(full[0]) && second->last_word == 0);
+    for (unsigned slot = 0; slot < FREED; slot++)
+        release(full[slot]);
+    for (unsigned slot = 0; slot < FREED; slot++)
+        expect((blocks[64 + slot] = allocate(64)) == full[slot]);
+    expect(second->state == BM_SLAB_LISTED && second->last_word == 0);
+    for (unsigned index = 64 + FREED; index < 2 * 64 + FREED; index++)
+        expect(core_heap_slab(blocks[index] = allocate(64)) == second);
+    expect(second->state == BM_SLAB_CURRENT && second->last_word == 1);
+    for (unsigned index = 0; index < 2 * 64 + FREED; index++)
+        release(blocks[index]);
+    for (unsigned slot = FREED; slot < BM_MAX_SLOTS; slot++)
+        release(full[slot]);
+    verify();
+}
+
+/* Where nothing is listed, they come before a slab that would have to be made. */
+TEST_WITHIN(arena, takes_words_that_were_never_used_before_it_makes_a_slab)
+{
+    char *blocks[BM_MAX_SLOTS];
+    for (unsigned index = 0; index < BM_MAX_SLOTS; index++)
+        blocks[index] = allocate(64);
+    expect(core_heap_slab(blocks[BM_MAX_SLOTS - 1]) == core_heap_slab(blocks[0]));
+    expect(bm_slabs_of_class(arena, bm_class_of_size(64)) == 1);
+    for (unsigned index = 0; index < BM_MAX_SLOTS; index++)
+        release(blocks[index]);
+}
+
 TEST_WITHIN(arena, takes_from_another_word_of_the_slab_that_it_has)
 {
     unsigned size_class = bm_class_of_size(64);

@@ -144,14 +144,18 @@ TEST_WITHIN(utilization, equal_slabs_move)
     release_slabs();
 }
 
-/* The current slab has 255 slots free, which only its owner can know. */
+/* The current slab has 255 slots free that were in use, which only its owner can know. */
 TEST_WITHIN(utilization, a_lone_slab_moves_where_the_current_one_has_room)
 {
+    char *more[SLOTS];
     fill_slabs();
+    for (unsigned index = 0; index < SLOTS - 1; index++)
+        more[index] = allocate(64);
+    for (unsigned index = 0; index < SLOTS - 1; index++)
+        release(more[index]);
     leave(5, 100);
     expect(should_move(blocks[5][0]));
     expect(!should_move_for_others(blocks[5][0]));
-    char *more[SLOTS];
     for (unsigned index = 0; index < 155; index++)
         more[index] = allocate(64);
     expect(core_heap_slab(more[154]) == core_heap_slab(last));

@@ -242,6 +242,11 @@ static void set_page_bit_past_the_slot(void)
     atomic_store(&page->free[2], 1);
 }
 
+static void take_from_a_word_never_used(void)
+{
+    current->last_word = 0;
+}
+
 static void set_remote_bit_past_the_slots(void)
 {
     struct bm_slab *slab = bm_cursor_slab(&arena->cursors[bm_class_of_size(4096)]);
@@ -380,6 +385,8 @@ Test(verify, finds_broken_trees)
         {"(own & ~mask) == 0", set_bit_past_the_slots, verify_tree},
         {"(own & ~mask) == 0", set_page_bit_past_the_slot, verify_tree},
         {"(remote & ~mask) == 0", set_remote_bit_past_the_slots, verify_tree},
+        {"BM_HARDENED || index <= slab->last_word || own == mask",
+         take_from_a_word_never_used, verify_tree},
         {"(own & remote) == 0", free_own_and_remote, verify_tree},
         {"slab->size_class <= BM_PAGE_CLASS", take_a_class_too_many, verify_tree},
         {"slab->leaves >= 1", have_no_leaves, verify_tree},

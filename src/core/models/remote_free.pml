@@ -187,14 +187,14 @@ active proctype owner() {
 #endif
         :: free_own(1)
         :: free_own(2)
-        :: lock(); merge(); unlock()                /* replace_slab, with room in the same slab */
+        :: lock(); merge(); unlock()                /* find_slots, with room in the same slab */
         :: lock(); merge();                         /* retire_cursor */
             if
             :: state == CURRENT -> state = UNLISTED; settle()
             :: else
             fi;
             unlock()
-        :: lock();                                  /* replace_slab: listed, or made anew */
+        :: lock();                                  /* find_slots: listed, or made anew */
             if
             :: state == UNLISTED -> state = CURRENT
             :: state == VACANT ->                   /* bm_tree_make_slab */
