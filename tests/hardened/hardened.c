@@ -333,6 +333,29 @@ static unsigned mappings(void)
     return count;
 }
 
+static pthread_barrier_t all_have_freed;
+
+static void *free_small_with_others(void *unused)
+{
+    (void)free_small(unused);
+    (void)pthread_barrier_wait(&all_have_freed);
+    return NULL;
+}
+
+/* Four for each that rests would be above a thousand. */
+Test(hardened, of_many_threads_that_end_few_leave_mappings)
+{
+    enum { THREADS = 300, MOST_MAPPINGS = 700 };
+    static pthread_t threads[THREADS];
+    unsigned before = mappings();
+    cr_assert_eq(pthread_barrier_init(&all_have_freed, NULL, THREADS), 0);
+    for (unsigned index = 0; index < THREADS; index++)
+        cr_assert_eq(pthread_create(&threads[index], NULL, free_small_with_others, NULL), 0);
+    for (unsigned index = 0; index < THREADS; index++)
+        cr_assert_eq(pthread_join(threads[index], NULL), 0);
+    cr_expect_lt(mappings(), before + MOST_MAPPINGS);
+}
+
 /* Guards stop at a number of blocks, for a process may have so many mappings only. */
 Test(hardened, many_large_blocks_leave_the_program_its_mappings)
 {

@@ -1,5 +1,5 @@
-/* Under BUDDYMALLOC_CONF=limit:16M, what a thread frees after its arena has gone can be allocated
- * again, however few slots of a slab it is. */
+/* Under BUDDYMALLOC_CONF=limit:16M, what a thread frees can be allocated again, however few slots of
+ * a slab it is; also after its arena has gone. */
 #include "check.h"
 
 #include <pthread.h>
@@ -27,6 +27,9 @@ static void fill_free_and_fill(size_t bytes)
     size_t full = fill(bytes, 0, MOST_BLOCKS);
     check(full > 1000);
     size_t left = full;
+    /* Of the slab that it allocates from, and that alone has a free slot. */
+    free(blocks[full - 1]);
+    check((blocks[full - 1] = malloc(bytes)) != NULL);
     for (size_t freed = 0; freed < full / FREED_SHARE; freed++) {
         random = random * 1664525 + 1013904223;
         size_t which = (random >> 8) % left;
@@ -60,7 +63,7 @@ static void *run(void *unused)
 int main(void)
 {
     pthread_t thread;
-    free(malloc(1));
+    fill_free_and_fill(56);
     check(pthread_key_create(&key, at_end) == 0);
     check(pthread_create(&thread, NULL, run, NULL) == 0);
     check(pthread_join(thread, NULL) == 0);
