@@ -1,5 +1,5 @@
-/* Under BUDDYMALLOC_CONF=limit:16M, what a thread frees can be allocated again, however few slots of
- * a slab it is; also after its arena has gone. */
+/* Under BUDDYMALLOC_CONF=limit:16M, what a thread frees can be allocated again, however few slots
+ * of a slab it is; also after its arena has gone. */
 #include "check.h"
 
 #include <pthread.h>
