@@ -276,9 +276,9 @@ void bm_arena_list_all(struct bm_arena *arena)
 /* Aims a cursor at another word of its slab, as long as that is worth taking slots from. */
 static bool aim_again(struct bm_cursor *cursor)
 {
-    struct bm_slab *slab = bm_cursor_slab(cursor);
     if (!BM_HARDENED)
         return bm_cursor_aim_again(cursor);
+    struct bm_slab *slab = bm_cursor_slab(cursor);
     return slab != NULL && bm_slab_count_free(slab) >= free_slots_worth_taking(slab) &&
            bm_cursor_aim(cursor, slab);
 }
