@@ -326,7 +326,8 @@ static struct bm_slab *take_listed(struct bm_arena *arena, unsigned size_class)
 }
 
 /* Finds free slots for a cursor that has none at hand: in its own slab, in one that is listed, in
- * words of its own that were never used, in a new slab; at last whatever its own has left. Gate. */
+ * words of its own that were never used, in a new slab. Without memory it has none then: what its
+ * slab has left comes again when all are listed. Gate. */
 static bool find_slots(struct bm_arena *arena, struct bm_cursor *cursor, unsigned size_class)
 {
     struct bm_slab *current = bm_cursor_slab(cursor);
@@ -336,11 +337,11 @@ static bool find_slots(struct bm_arena *arena, struct bm_cursor *cursor, unsigne
     struct bm_slab *slab = take_listed(arena, size_class);
     if (slab == NULL && !BM_HARDENED && bm_cursor_aim(cursor, current))
         return true;
+    retire_cursor(arena, cursor);
     if (slab == NULL)
         slab = bm_arena_make_slab(arena, size_class);
     if (slab == NULL)
-        return bm_cursor_aim(cursor, current);
-    retire_cursor(arena, cursor);
+        return false;
     slab->state = BM_SLAB_CURRENT;
     slab->credit = BM_CREDIT_CURRENT;
     return bm_cursor_aim(cursor, slab);
