@@ -330,12 +330,11 @@ static struct bm_slab *take_listed(struct bm_arena *arena, unsigned size_class)
  * slab has left comes again when all are listed. Gate. */
 static bool find_slots(struct bm_arena *arena, struct bm_cursor *cursor, unsigned size_class)
 {
-    struct bm_slab *current = bm_cursor_slab(cursor);
     bm_remote_merge(arena);
     if (aim_again(cursor))
         return true;
     struct bm_slab *slab = take_listed(arena, size_class);
-    if (slab == NULL && !BM_HARDENED && bm_cursor_aim(cursor, current))
+    if (slab == NULL && !BM_HARDENED && bm_cursor_aim(cursor, bm_cursor_slab(cursor)))
         return true;
     retire_cursor(arena, cursor);
     if (slab == NULL)
