@@ -50,7 +50,8 @@ static inline struct bm_slab *bm_cursor_slab(const struct bm_cursor *cursor)
 void bm_cursor_clear(struct bm_cursor *cursor);
 
 /* Points the cursor to a word of the slab that has a free slot: false when none has, or where there
- * is no slab (NULL). In the hardened library it is one with many, if there is one. Gate. */
+ * is no slab (NULL). In the hardened library it is one with many, if there is one. In
+ * the other it may be one that was never used: gate. */
 bool bm_cursor_aim(struct bm_cursor *cursor, struct bm_slab *slab);
 
 /* The same of its own slab's words that were in use already, and without the gate. Not in the
