@@ -9,6 +9,7 @@
 
 #include "base/attributes.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -32,16 +33,34 @@ extern __thread struct bm_random_drawn bm_random_drawn;
 /* Draws a new block. */
 void bm_random_refill(void);
 
-/* What was drawn is forgotten. */
-BM_INLINE void bm_random_draw(void *result, unsigned bytes)
+/* Whether so many bytes can be drawn without a call. */
+BM_INLINE bool bm_random_has(unsigned bytes)
+{
+    return bm_likely(bm_random_drawn.left >= bytes);
+}
+
+/* They can. What was drawn is forgotten. */
+BM_INLINE void bm_random_draw_at_hand(void *result, unsigned bytes)
 {
     struct bm_random_drawn *drawn = &bm_random_drawn;
-    if (bm_unlikely(drawn->left < bytes))
-        bm_random_refill();
     drawn->left -= bytes;
     unsigned char *last = (unsigned char *)drawn->block + drawn->left;
     memcpy(result, last, bytes);
     memset(last, 0, bytes);
+}
+
+BM_INLINE uint8_t bm_random_byte_at_hand(void)
+{
+    uint8_t result;
+    bm_random_draw_at_hand(&result, sizeof result);
+    return result;
+}
+
+BM_INLINE void bm_random_draw(void *result, unsigned bytes)
+{
+    if (!bm_random_has(bytes))
+        bm_random_refill();
+    bm_random_draw_at_hand(result, bytes);
 }
 
 /* 64 or 8 random bits, of the calling thread's stream. */

@@ -58,30 +58,36 @@ bool bm_cursor_aim(struct bm_cursor *cursor, struct bm_slab *slab);
  * hardened library. */
 bool bm_cursor_aim_again(struct bm_cursor *cursor);
 
-/* Some bit that is set, of a word that is not 0: the first at or after any place below the last. */
-BM_INLINE uint32_t bm_random_bit(uint64_t word)
+/* Some bit that is set, of a word that is not 0: the first at or after any place below the last,
+ * which the random byte says. */
+BM_INLINE uint32_t bm_random_bit(uint64_t word, uint8_t random)
 {
     uint32_t places = bm_highest_bit(word) + 1;
-    uint32_t first = bm_random_byte() * places / 256;
+    uint32_t first = random * places / 256;
     uint64_t rotated = word >> first | word << (-first % 64);
     return first + bm_lowest_bit_or_any(rotated);
 }
 
-/* What to try next of the word as it now is. A bit that was drawn is free until it is taken, and
- * one that is set later is not drawn before the next call. */
-BM_INLINE void bm_cursor_guess(struct bm_cursor *cursor, uint64_t word)
+/* Draws the slot to give out next of the word as it now is. A bit that was drawn is free until it
+ * is taken, and one that is set later is not drawn before the next call. */
+BM_INLINE void bm_cursor_draw(struct bm_cursor *cursor, uint64_t word, uint8_t random)
 {
-    if (!BM_HARDENED) {
-        cursor->guess = bm_lowest_bit_or_any(word);
-        return;
-    }
     cursor->guess = BM_NO_GUESS;
     if (bm_unlikely((word & (word - 1)) == 0))
         return; /* there may be more to choose from when the next one is wanted */
-    cursor->guess = bm_random_bit(word) % 64;
+    cursor->guess = bm_random_bit(word, random) % 64;
     char *slot = cursor->base + cursor->guess * cursor->slot_bytes;
     bm_prefetch_to_write(slot);
     bm_prefetch_to_write(slot + cursor->slot_bytes - 1);
+}
+
+/* What to try next of the word as it now is. */
+BM_INLINE void bm_cursor_guess(struct bm_cursor *cursor, uint64_t word)
+{
+    if (BM_HARDENED)
+        bm_cursor_draw(cursor, word, bm_random_byte());
+    else
+        cursor->guess = bm_lowest_bit_or_any(word);
 }
 
 /* Takes a free slot of a class's current word. False: there is none (or no slab). */
@@ -100,6 +106,21 @@ BM_INLINE bool bm_cursor_take(struct bm_cursor *cursor, void **block)
     atomic_store_explicit(cursor->word, word, memory_order_relaxed);
     bm_cursor_guess(cursor, word);
     *block = cursor->base + bit * cursor->slot_bytes;
+    return true;
+}
+
+/* The same without a call: false also where that takes one, because no slot or nothing to draw the
+ * next one by was drawn ahead. Of the hardened library. */
+BM_INLINE bool bm_cursor_take_drawn(struct bm_cursor *cursor, void **block)
+{
+    uint64_t word = atomic_load_explicit(cursor->word, memory_order_relaxed);
+    uint32_t bit = cursor->guess;
+    if (bm_unlikely(bit == BM_NO_GUESS) || !bm_random_has(1) ||
+        bm_unlikely(!bm_test_and_clear(&word, bit)))
+        return false;
+    atomic_store_explicit(cursor->word, word, memory_order_relaxed);
+    *block = cursor->base + bit * cursor->slot_bytes;
+    bm_cursor_draw(cursor, word, bm_random_byte_at_hand());
     return true;
 }
 

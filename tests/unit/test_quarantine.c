@@ -1,22 +1,46 @@
 /* The quarantine of the hardened library: nothing leaves too early, and all leave in the end. */
 #include "api/hardened/quarantine.h"
 
+#include "base/random.h"
+
 #include <criterion/criterion.h>
 #include <stdbool.h>
 #include <string.h>
 
 enum { BLOCKS = 4 * BM_DETAINED };
 
-static char memory[BLOCKS];
+static _Alignas(BM_QUANTUM) char memory[BLOCKS][BM_QUANTUM];
 
-static struct bm_detained block(unsigned number, uint32_t bytes)
+static struct bm_detained block(unsigned number, size_t bytes)
 {
-    return (struct bm_detained){memory + number, bytes, BM_DETAINED_SLOT};
+    return bm_detained(memory[number], bytes, BM_DETAINED_SLOT);
 }
 
 static unsigned number_of(struct bm_detained detained)
 {
-    return (unsigned)((char *)detained.start - memory);
+    return (unsigned)(((char *)bm_detained_start(detained) - memory[0]) / BM_QUANTUM);
+}
+
+static struct bm_detained exchange(struct bm_quarantine *quarantine, struct bm_detained detained)
+{
+    return bm_quarantine_exchange(quarantine, detained, bm_random_byte());
+}
+
+Test(quarantine, knows_what_waits)
+{
+    const uintptr_t starts[] = {BM_QUANTUM, (uintptr_t)memory, UINTPTR_MAX - BM_QUANTUM + 1};
+    const size_t bytes[] = {BM_QUANTUM, 40000, BM_DETAINED_BLOCK_MAX};
+    cr_expect_not(bm_is_detained((struct bm_detained){0}));
+    for (unsigned i = 0; i < 9; i++)
+        for (enum bm_detained_kind kind = BM_DETAINED_SLOT; kind <= BM_DETAINED_CLOSED; kind++) {
+            void *start =
+                (void *)(starts[i / 3] & (uintptr_t)((UINT64_C(1) << BM_ADDRESS_BITS) - 1));
+            struct bm_detained detained = bm_detained(start, bytes[i % 3], kind);
+            cr_expect(bm_is_detained(detained));
+            cr_expect_eq(bm_detained_start(detained), start);
+            cr_expect_eq(bm_detained_bytes(detained), bytes[i % 3]);
+            cr_expect_eq(bm_detained_kind(detained), kind);
+        }
 }
 
 /* Frees blocks 0, 1, … and says after how many more frees each left: BLOCKS when it was taken. */
@@ -26,17 +50,16 @@ static void free_all(unsigned waited[BLOCKS])
     unsigned left = 0;
     for (unsigned number = 0; left < BLOCKS; number++) {
         cr_assert_lt(number, BLOCKS + BM_DETAINED, "a block never leaves");
-        struct bm_detained gone = number < BLOCKS
-                                      ? bm_quarantine_exchange(&quarantine, block(number, 16))
-                                      : bm_quarantine_take(&quarantine);
-        if (gone.start == NULL)
+        struct bm_detained gone = number < BLOCKS ? exchange(&quarantine, block(number, 16))
+                                                  : bm_quarantine_take(&quarantine);
+        if (!bm_is_detained(gone))
             continue;
         cr_expect_eq(waited[number_of(gone)], 0, "block %u left twice", number_of(gone));
         waited[number_of(gone)] = number < BLOCKS ? number - number_of(gone) : BLOCKS;
         left++;
     }
     for (unsigned place = 0; place < BM_DETAINED; place++)
-        cr_expect_null(bm_quarantine_take(&quarantine).start, "a block is still in");
+        cr_expect_not(bm_is_detained(bm_quarantine_take(&quarantine)), "a block is still in");
     cr_expect_eq(quarantine.bytes, 0);
 }
 
@@ -62,39 +85,40 @@ Test(quarantine, holds_no_more_than_its_bytes)
             cr_assert_lt(taken, (unsigned)BM_DETAINED, "all are out, and there is no room");
             (void)bm_quarantine_take(&quarantine);
         }
-        (void)bm_quarantine_exchange(&quarantine, block(number, bytes));
+        (void)exchange(&quarantine, block(number, bytes));
         cr_assert_leq(quarantine.bytes, (size_t)BM_DETAINED_BYTES);
     }
     cr_expect_gt(quarantine.bytes, (size_t)BM_DETAINED_BYTES / 2);
 }
 
-Test(quarantine, takes_one_block_of_any_size)
+Test(quarantine, takes_one_block_however_large)
 {
     struct bm_quarantine quarantine = {0};
     cr_expect(bm_quarantine_has_room(&quarantine, SIZE_MAX));
-    (void)bm_quarantine_exchange(&quarantine, block(0, UINT32_MAX));
-    cr_expect_not(bm_quarantine_has_room(&quarantine, 16));
+    (void)exchange(&quarantine, block(0, BM_DETAINED_BLOCK_MAX));
+    cr_expect_not(bm_quarantine_has_room(&quarantine, 2 * BM_QUANTUM));
 }
 
 Test(quarantine, keeps_a_few_blocks_of_pages)
 {
+    enum { KEPT = BM_KEPT_GUARDED, COME = 4 * KEPT };
     struct bm_quarantine quarantine = {0};
-    for (unsigned number = 0; number < BM_KEPT_GUARDED; number++)
-        cr_expect_null(bm_quarantine_keep(&quarantine, block(number, 100 + number)).start);
-    for (unsigned number = 0; number < 3 * BM_KEPT_GUARDED; number++) {
-        struct bm_detained out =
-            bm_quarantine_keep(&quarantine, block(BM_KEPT_GUARDED + number, 200 + number));
-        cr_assert_not_null(out.start);
-        cr_expect_eq(number_of(out), number, "the one kept longest makes way");
+    for (unsigned number = 0; number < COME; number++) {
+        size_t bytes = (size_t)(1 + number) * BM_QUANTUM;
+        struct bm_detained out = bm_quarantine_keep(&quarantine, block(number, bytes));
+        cr_assert_eq(bm_is_detained(out), number >= KEPT);
+        if (number >= KEPT)
+            cr_expect_eq(number_of(out), number - KEPT, "the one kept longest makes way");
     }
-    unsigned first = 3 * BM_KEPT_GUARDED;
-    cr_expect_null(bm_quarantine_take_kept(&quarantine, 100).start);
-    struct bm_detained taken = bm_quarantine_take_kept(&quarantine, 200 + first - 3);
-    cr_expect(taken.start != NULL && number_of(taken) == first + BM_KEPT_GUARDED - 3);
-    cr_expect_null(bm_quarantine_take_kept(&quarantine, 200 + first - 3).start);
-    cr_expect_null(bm_quarantine_keep(&quarantine, taken).start, "its place is free");
+    size_t gone = (size_t)(COME - KEPT) * BM_QUANTUM;
+    size_t there = gone + (size_t)2 * BM_QUANTUM;
+    cr_expect_not(bm_is_detained(bm_quarantine_take_kept(&quarantine, gone)));
+    struct bm_detained taken = bm_quarantine_take_kept(&quarantine, there);
+    cr_expect(bm_is_detained(taken) && number_of(taken) == COME - KEPT + 1);
+    cr_expect_not(bm_is_detained(bm_quarantine_take_kept(&quarantine, there)));
+    cr_expect_not(bm_is_detained(bm_quarantine_keep(&quarantine, taken)), "its place is free");
     unsigned kept = 0;
-    while (bm_quarantine_take_kept(&quarantine, 0).start != NULL)
+    while (bm_is_detained(bm_quarantine_take_kept(&quarantine, 0)))
         kept++;
     cr_expect_eq(kept, BM_KEPT_GUARDED);
 }

@@ -13,8 +13,9 @@
 #ifndef BM_API_HARDENED_QUARANTINE_H
 #define BM_API_HARDENED_QUARANTINE_H
 
+#include "base/address.h"
 #include "base/attributes.h"
-#include "base/random.h"
+#include "core/size_class.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -34,11 +35,46 @@ enum bm_detained_kind {
     BM_DETAINED_CLOSED,  /* and inaccessible but for the last page */
 };
 
-struct bm_detained {
-    void *start;    /* NULL: the place is empty */
-    uint32_t bytes; /* resident while it waits; 0 if empty, and only then */
-    uint32_t kind;  /* enum bm_detained_kind */
+enum {
+    BM_DETAINED_START_BITS = 48,
+    BM_DETAINED_BLOCK_MAX = ((1 << (64 - BM_DETAINED_START_BITS)) - 1) * BM_QUANTUM, /* bytes */
 };
+
+_Static_assert(BM_ADDRESS_BITS <= BM_DETAINED_START_BITS, "a start has room");
+
+/* A block that waits, in a word: on top its bytes, in quanta, then its start, and in that one's
+ * last bits, which are zero, its kind. The bytes are those that are resident while it waits. No
+ * block: 0. */
+struct bm_detained {
+    uint64_t word;
+};
+
+BM_INLINE struct bm_detained bm_detained(void *start, size_t bytes, enum bm_detained_kind kind)
+{
+    uint64_t quanta = bytes / BM_QUANTUM;
+    return (struct bm_detained){quanta << BM_DETAINED_START_BITS | (uintptr_t)start | kind};
+}
+
+BM_INLINE bool bm_is_detained(struct bm_detained detained)
+{
+    return detained.word != 0;
+}
+
+BM_INLINE void *bm_detained_start(struct bm_detained detained)
+{
+    uint64_t is_start = (UINT64_C(1) << BM_DETAINED_START_BITS) - BM_QUANTUM;
+    return (void *)(uintptr_t)(detained.word & is_start);
+}
+
+BM_INLINE size_t bm_detained_bytes(struct bm_detained detained)
+{
+    return (size_t)(detained.word >> BM_DETAINED_START_BITS) * BM_QUANTUM;
+}
+
+BM_INLINE enum bm_detained_kind bm_detained_kind(struct bm_detained detained)
+{
+    return (enum bm_detained_kind)(detained.word % BM_QUANTUM);
+}
 
 /* All zero: empty. */
 struct bm_quarantine {
@@ -62,20 +98,21 @@ BM_INLINE struct bm_detained bm_quarantine_take(struct bm_quarantine *quarantine
     struct bm_detained oldest = *place;
     *place = (struct bm_detained){0};
     quarantine->oldest = (quarantine->oldest + 1) % BM_DETAINED;
-    quarantine->bytes -= oldest.bytes;
+    quarantine->bytes -= bm_detained_bytes(oldest);
     return oldest;
 }
 
-/* Puts a block in, and takes out what was in the place that it gets. */
+/* Puts a block in, into a place that the random byte says, and takes out what was in the oldest. */
 BM_INLINE struct bm_detained bm_quarantine_exchange(struct bm_quarantine *quarantine,
-                                                    struct bm_detained detained)
+                                                    struct bm_detained detained, uint8_t random)
 {
     unsigned place = quarantine->oldest;
-    unsigned other = (place - bm_random_byte() % BM_RECENT) % BM_DETAINED;
-    struct bm_detained oldest = bm_quarantine_take(quarantine);
+    unsigned other = (place - random % BM_RECENT) % BM_DETAINED;
+    struct bm_detained oldest = quarantine->ring[place];
     quarantine->ring[place] = quarantine->ring[other];
     quarantine->ring[other] = detained;
-    quarantine->bytes += detained.bytes;
+    quarantine->oldest = (place + 1) % BM_DETAINED;
+    quarantine->bytes += bm_detained_bytes(detained) - bm_detained_bytes(oldest);
     return oldest;
 }
 
@@ -84,7 +121,7 @@ static inline struct bm_detained bm_quarantine_keep(struct bm_quarantine *quaran
                                                     struct bm_detained detained)
 {
     struct bm_detained *place = quarantine->kept;
-    while (place < quarantine->kept + BM_KEPT_GUARDED && place->start != NULL)
+    while (place < quarantine->kept + BM_KEPT_GUARDED && bm_is_detained(*place))
         place++;
     if (place == quarantine->kept + BM_KEPT_GUARDED) {
         place = &quarantine->kept[quarantine->kept_longest];
@@ -100,9 +137,9 @@ static inline struct bm_detained bm_quarantine_take_kept(struct bm_quarantine *q
                                                          size_t bytes)
 {
     struct bm_detained out = {0};
-    for (unsigned place = 0; place < BM_KEPT_GUARDED && out.start == NULL; place++) {
+    for (unsigned place = 0; place < BM_KEPT_GUARDED && !bm_is_detained(out); place++) {
         struct bm_detained *kept = &quarantine->kept[place];
-        if (kept->start != NULL && (bytes == 0 || kept->bytes == bytes)) {
+        if (bm_is_detained(*kept) && (bytes == 0 || bm_detained_bytes(*kept) == bytes)) {
             out = *kept;
             *kept = (struct bm_detained){0};
         }

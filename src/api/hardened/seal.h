@@ -82,6 +82,8 @@ BM_INLINE bool bm_seal_read(void *start, size_t capacity, struct bm_sealed *seal
            slack <= capacity - BM_SEAL_BYTES;
 }
 
+typedef uint64_t bm_two_words __attribute__((vector_size(16), aligned(8), may_alias));
+
 /* The byte that a seal's filler repeats, eight times. */
 BM_INLINE uint64_t bm_seal_filler(uint64_t seal)
 {
@@ -91,11 +93,10 @@ BM_INLINE uint64_t bm_seal_filler(uint64_t seal)
 /* Of a word whose last `count` bytes, 1 to 7, are filler: those. */
 BM_INLINE uint64_t bm_seal_last_bytes(size_t count)
 {
-    uint64_t bits = (UINT64_C(1) << 8 * count) - 1;
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    return bits << (64 - 8 * count);
+    return UINT64_MAX << (64 - 8 * count);
 #else
-    return bits;
+    return UINT64_MAX >> (64 - 8 * count);
 #endif
 }
 
@@ -106,15 +107,20 @@ BM_INLINE void bm_seal_write(void *start, size_t capacity, size_t bytes, bool is
     size_t slack = capacity - BM_SEAL_BYTES - bytes;
     uint64_t seal = bm_seal_of(start, (uint64_t)slack << BM_SEAL_SLACK_SHIFT | BM_SEAL_LIVE |
                                           (is_guarded ? BM_SEAL_GUARDED : 0));
+    uint64_t filler = bm_seal_filler(seal);
     uint64_t *word = (uint64_t *)(void *)bm_seal_at(start, capacity);
     /* Who sees what is written from here on sees that the seal was zero, and the slot taken. */
     atomic_thread_fence(memory_order_release);
-    for (size_t words = slack / sizeof *word; words > 0; words--)
-        *--word = bm_seal_filler(seal);
-    if (slack % sizeof *word != 0) {
-        uint64_t is_filler = bm_seal_last_bytes(slack % sizeof *word);
-        word[-1] = (word[-1] & ~is_filler) | (bm_seal_filler(seal) & is_filler);
+    for (; slack >= sizeof(bm_two_words); slack -= sizeof(bm_two_words)) {
+        word -= 2;
+        *(bm_two_words *)word = (bm_two_words){filler, filler};
     }
+    if (slack >= sizeof *word) {
+        *--word = filler;
+        slack -= sizeof *word;
+    }
+    if (slack > 0)
+        word[-1] ^= (word[-1] ^ filler) & bm_seal_last_bytes(slack);
     atomic_store_explicit(bm_seal_at(start, capacity), seal, memory_order_release);
 }
 
@@ -152,11 +158,18 @@ BM_INLINE bool bm_seal_is_intact(void *start, size_t capacity, const struct bm_s
     uint64_t filler = bm_seal_filler(sealed->seal);
     uint64_t difference = 0;
     const uint64_t *word = (const uint64_t *)(void *)bm_seal_at(start, capacity);
-    for (size_t words = slack / sizeof *word; words > 0; words--)
-        difference |= *--word ^ filler;
-    if (slack % sizeof *word != 0)
-        difference |= (word[-1] ^ filler) & bm_seal_last_bytes(slack % sizeof *word);
-    return difference == 0;
+    bm_two_words differences = {0};
+    for (; slack >= sizeof(bm_two_words); slack -= sizeof(bm_two_words)) {
+        word -= 2;
+        differences |= *(const bm_two_words *)word ^ filler;
+    }
+    if (slack >= sizeof *word) {
+        difference = *--word ^ filler;
+        slack -= sizeof *word;
+    }
+    if (slack > 0)
+        difference |= (word[-1] ^ filler) & bm_seal_last_bytes(slack);
+    return (differences[0] | differences[1] | difference) == 0;
 }
 
 /* Whether `bytes` bytes, a multiple of 16 as `start` is, read as zero. */
@@ -164,12 +177,10 @@ BM_INLINE bool bm_is_zero(const void *start, size_t bytes)
 {
     typedef uint64_t pair __attribute__((vector_size(16), may_alias));
     const pair *next = start;
-    const pair *end = next + bytes / sizeof *next;
-    const pair *end_of_fours = next + bytes / (4 * sizeof *next) * 4;
     pair seen = {0};
-    for (; next < end_of_fours; next += 4)
+    for (; bytes >= 4 * sizeof *next; bytes -= 4 * sizeof *next, next += 4)
         seen |= (next[0] | next[1]) | (next[2] | next[3]);
-    for (; next < end; next++)
+    for (; bytes > 0; bytes -= sizeof *next, next++)
         seen |= *next;
     return (seen[0] | seen[1]) == 0;
 }

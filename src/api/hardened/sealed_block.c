@@ -19,11 +19,14 @@ _Static_assert(sizeof(struct bm_quarantine) + BM_SEAL_BYTES <= BM_SMALL_MAX,
 /* Pages up to so many bytes are cleared when they are freed, and stay. */
 enum { CLEARED_BY_HAND_MAX = 128 * 1024 };
 
+_Static_assert((size_t)CLEARED_BY_HAND_MAX <= BM_DETAINED_BLOCK_MAX, "they can wait");
+
 static void empty_quarantine(void);
 
 /* ---- allocate ---- */
 
-/* A slot of the calling thread's arena, and its size. NULL: none is at hand. */
+/* A slot of at least so many bytes of the calling thread's arena, and its size. NULL: none is at
+ * hand without a call. */
 BM_INLINE void *take_own_slot(size_t bytes, size_t *capacity)
 {
     void *start;
@@ -31,18 +34,21 @@ BM_INLINE void *take_own_slot(size_t bytes, size_t *capacity)
     if (bm_unlikely(arena == NULL))
         return NULL;
     struct bm_cursor *cursor = bm_arena_cursor(arena, bytes);
-    if (bm_unlikely(!bm_cursor_take(cursor, &start)))
+    if (bm_unlikely(!bm_cursor_take_drawn(cursor, &start)))
         return NULL;
     *capacity = cursor->slot_bytes;
     return start;
 }
 
+/* NULL: no memory. */
 static BM_SLOW void *make_slot(size_t alignment, size_t bytes, size_t *capacity)
 {
     bool is_zero;
     void *start = NULL;
-    if (bm_likely(alignment <= BM_QUANTUM) && bm_likely(bm_thread.arena != NULL))
-        start = bm_block_refill(bm_thread.arena, bm_class_of_size(bytes));
+    struct bm_arena *arena = bm_thread.arena;
+    if (bm_likely(alignment <= BM_QUANTUM) && bm_likely(arena != NULL) &&
+        !bm_cursor_take(bm_arena_cursor(arena, bytes), &start))
+        start = bm_block_refill(arena, bm_class_of_size(bytes));
     if (bm_unlikely(start == NULL))
         start = bm_block_allocate_aligned(alignment, bytes, &is_zero);
     if (bm_unlikely(start == NULL))
@@ -64,19 +70,18 @@ BM_INLINE void expect_zero_slot(char *start, size_t capacity)
         bm_misuse("write after free", start, capacity);
 }
 
-BM_INLINE void *allocate_slot(size_t alignment, size_t room, size_t bytes)
+BM_INLINE void *seal_slot(char *start, size_t capacity, size_t bytes)
 {
-    size_t capacity;
-    void *start = NULL;
-    if (bm_likely(alignment <= BM_QUANTUM))
-        start = take_own_slot(room + BM_SEAL_BYTES, &capacity);
-    if (bm_unlikely(start == NULL))
-        start = make_slot(alignment, room + BM_SEAL_BYTES, &capacity);
-    if (bm_unlikely(start == NULL))
-        return NULL;
     expect_zero_slot(start, capacity);
     bm_seal_write(start, capacity, bytes, false);
     return start;
+}
+
+static void *allocate_slot(size_t alignment, size_t room, size_t bytes)
+{
+    size_t capacity;
+    void *start = make_slot(alignment, room + BM_SEAL_BYTES, &capacity);
+    return bm_unlikely(start == NULL) ? NULL : seal_slot(start, capacity, bytes);
 }
 
 /* Pages with at least a page to spare in front of them, and one behind them. In a page block there
@@ -100,9 +105,10 @@ static char *take_kept_pages(size_t alignment, size_t capacity)
     if (bm_thread.quarantine == NULL || alignment > bm_system_page_bytes())
         return NULL;
     struct bm_detained kept = bm_quarantine_take_kept(bm_thread.quarantine, capacity);
-    if (kept.start != NULL && bm_unlikely(!bm_is_zero(kept.start, capacity)))
-        bm_misuse("write after free", kept.start, capacity);
-    return kept.start;
+    char *start = bm_detained_start(kept);
+    if (start != NULL && bm_unlikely(!bm_is_zero(start, capacity)))
+        bm_misuse("write after free", start, capacity);
+    return start;
 }
 
 /* They were free, so they read as zero, or else that was seen; but for what the system does not
@@ -158,13 +164,17 @@ void *bm_sealed_allocate_aligned(size_t alignment, size_t bytes, bool *is_zero)
     return bm_likely(block != NULL) ? block : allocate_after_quarantine(alignment, bytes, is_zero);
 }
 
+/* Calls nothing but in its stead: so it needs no stack frame. */
 void *bm_sealed_allocate(size_t bytes, bool *is_zero)
 {
-    if (bm_unlikely(bytes - 1 >= BM_SMALL_MAX - BM_SEAL_BYTES))
+    size_t capacity;
+    void *start = NULL;
+    if (bm_likely(bytes - 1 < BM_SMALL_MAX - BM_SEAL_BYTES))
+        start = take_own_slot(bytes + BM_SEAL_BYTES, &capacity);
+    if (bm_unlikely(start == NULL))
         return bm_sealed_allocate_aligned(BM_QUANTUM, bytes, is_zero);
     *is_zero = true;
-    void *block = allocate_slot(BM_QUANTUM, bytes, bytes);
-    return bm_likely(block != NULL) ? block : allocate_after_quarantine(BM_QUANTUM, bytes, is_zero);
+    return seal_slot(start, capacity, bytes);
 }
 
 /* ---- find ---- */
@@ -219,28 +229,29 @@ static BM_SLOW void release_slot(void *start)
 static bool reads_as_zero(struct bm_detained detained, size_t capacity)
 {
     size_t page_bytes = bm_system_page_bytes();
-    if (detained.kind == BM_DETAINED_CLOSED)
-        return bm_is_zero((char *)detained.start + capacity - page_bytes, page_bytes);
+    char *start = bm_detained_start(detained);
+    if (bm_detained_kind(detained) == BM_DETAINED_CLOSED)
+        return bm_is_zero(start + capacity - page_bytes, page_bytes);
     if (capacity <= CLEARED_BY_HAND_MAX)
-        return bm_is_zero(detained.start, capacity);
-    return bm_free_pages_find_written(detained.start, capacity) == NULL;
+        return bm_is_zero(start, capacity);
+    return bm_free_pages_find_written(start, capacity) == NULL;
 }
 
 static struct bm_sealed_place expect_zero_pages(struct bm_detained detained)
 {
     struct bm_sealed_place found;
-    bool is_there = bm_sealed_locate_elsewhere(detained.start, &found);
+    bool is_there = bm_sealed_locate_elsewhere(bm_detained_start(detained), &found);
     bm_assert(is_there);
     (void)is_there;
     if (bm_unlikely(!reads_as_zero(detained, found.capacity)))
-        bm_misuse("write after free", detained.start, found.slot_bytes);
+        bm_misuse("write after free", found.start, found.slot_bytes);
     return found;
 }
 
 static BM_SLOW void release_pages(struct bm_detained detained)
 {
     struct bm_sealed_place found = expect_zero_pages(detained);
-    bool has_guards = detained.kind != BM_DETAINED_PAGES;
+    bool has_guards = bm_detained_kind(detained) != BM_DETAINED_PAGES;
     /* Pages that stay inaccessible are of no use to anybody: they are lost. */
     if (has_guards && !bm_guard_open(found.start, found.capacity))
         return;
@@ -250,19 +261,19 @@ static BM_SLOW void release_pages(struct bm_detained detained)
 /* Keeps or gives back pages that left the quarantine. */
 static BM_SLOW void let_pages_go(struct bm_detained detained)
 {
-    if (detained.kind == BM_DETAINED_GUARDED && bm_thread.quarantine != NULL)
+    if (bm_detained_kind(detained) == BM_DETAINED_GUARDED && bm_thread.quarantine != NULL)
         detained = bm_quarantine_keep(bm_thread.quarantine, detained);
-    if (detained.start != NULL)
+    if (bm_is_detained(detained))
         release_pages(detained);
 }
 
 /* Gives back what left the quarantine, if anything did. */
 BM_INLINE void let_go(struct bm_detained detained)
 {
-    if (bm_unlikely(detained.start == NULL))
+    if (bm_unlikely(!bm_is_detained(detained)))
         return;
-    if (bm_likely(detained.kind == BM_DETAINED_SLOT))
-        release_slot(detained.start);
+    if (bm_likely(bm_detained_kind(detained) == BM_DETAINED_SLOT))
+        release_slot(bm_detained_start(detained));
     else
         let_pages_go(detained);
 }
@@ -271,7 +282,7 @@ void bm_sealed_drop_kept(void)
 {
     struct bm_quarantine *quarantine = bm_thread.quarantine;
     struct bm_detained kept;
-    while (quarantine != NULL && (kept = bm_quarantine_take_kept(quarantine, 0)).start != NULL)
+    while (quarantine != NULL && bm_is_detained(kept = bm_quarantine_take_kept(quarantine, 0)))
         release_pages(kept);
 }
 
@@ -300,16 +311,27 @@ static BM_SLOW void make_room(struct bm_quarantine *quarantine, size_t bytes)
         let_go(bm_quarantine_take(quarantine));
 }
 
-BM_INLINE void detain(struct bm_detained detained)
+/* Makes a quarantine if there is none, room in it, and random bytes. */
+static BM_SLOW void detain_slowly(struct bm_detained detained)
 {
-    if (bm_unlikely(bm_thread.quarantine == NULL) && !make_quarantine()) {
+    if (bm_thread.quarantine == NULL && !make_quarantine()) {
         let_go(detained);
         return;
     }
+    make_room(bm_thread.quarantine, bm_detained_bytes(detained));
+    let_go(bm_quarantine_exchange(bm_thread.quarantine, detained, bm_random_byte()));
+}
+
+/* The last that a free does: calls nothing but in its stead. */
+BM_INLINE void detain(struct bm_detained detained)
+{
     struct bm_quarantine *quarantine = bm_thread.quarantine;
-    if (bm_unlikely(!bm_quarantine_has_room(quarantine, detained.bytes)))
-        make_room(quarantine, detained.bytes);
-    let_go(bm_quarantine_exchange(quarantine, detained));
+    if (bm_unlikely(quarantine == NULL) ||
+        bm_unlikely(!bm_quarantine_has_room(quarantine, bm_detained_bytes(detained))) ||
+        !bm_random_has(1))
+        detain_slowly(detained);
+    else
+        let_go(bm_quarantine_exchange(quarantine, detained, bm_random_byte_at_hand()));
 }
 
 /* Makes all of a slot read as zero, whose seal is broken. Out of line, for what comes before needs
@@ -317,7 +339,7 @@ BM_INLINE void detain(struct bm_detained detained)
 static BM_SLOW void retire_slot(char *start, size_t capacity)
 {
     memset(start, 0, capacity - BM_SEAL_BYTES);
-    detain((struct bm_detained){start, (uint32_t)capacity, BM_DETAINED_SLOT});
+    detain(bm_detained(start, capacity, BM_DETAINED_SLOT));
 }
 
 /* The same of pages. A few stay as they are: to clear them takes less time than to have the system
@@ -328,16 +350,14 @@ static BM_SLOW void retire_pages(char *start, size_t capacity, bool is_guarded)
     size_t before_last = capacity - page_bytes;
     if (capacity <= CLEARED_BY_HAND_MAX) {
         memset(start, 0, capacity - BM_SEAL_BYTES);
-        detain((struct bm_detained){start, (uint32_t)capacity,
-                                    is_guarded ? BM_DETAINED_GUARDED : BM_DETAINED_PAGES});
+        detain(bm_detained(start, capacity, is_guarded ? BM_DETAINED_GUARDED : BM_DETAINED_PAGES));
         return;
     }
     memset(start + before_last, 0, page_bytes - BM_SEAL_BYTES);
     bm_system_clear(start, before_last);
     if (is_guarded)
         (void)bm_guard_close(start, before_last);
-    detain((struct bm_detained){start, (uint32_t)page_bytes,
-                                is_guarded ? BM_DETAINED_CLOSED : BM_DETAINED_PAGES});
+    detain(bm_detained(start, page_bytes, is_guarded ? BM_DETAINED_CLOSED : BM_DETAINED_PAGES));
 }
 
 BM_INLINE void free_found(const struct bm_sealed_place *found, size_t bytes)
@@ -382,12 +402,13 @@ void bm_sealed_free(void *block, size_t bytes)
 
 static void check_detained(struct bm_detained detained)
 {
-    if (detained.start == NULL)
+    size_t bytes = bm_detained_bytes(detained);
+    if (!bm_is_detained(detained))
         return;
-    if (detained.kind != BM_DETAINED_SLOT)
+    if (bm_detained_kind(detained) != BM_DETAINED_SLOT)
         (void)expect_zero_pages(detained);
-    else if (!bm_is_zero(detained.start, detained.bytes))
-        bm_misuse("write after free", detained.start, detained.bytes);
+    else if (!bm_is_zero(bm_detained_start(detained), bytes))
+        bm_misuse("write after free", bm_detained_start(detained), bytes);
 }
 
 void bm_sealed_check_detained(void)
