@@ -46,10 +46,12 @@ static void empty(struct hoard *hoard)
     hoard->bytes = 0;
 }
 
+/* Its own pages are resident from now on. */
 static void init(struct hoard *hoard, size_t block_bytes)
 {
     hoard->blocks = calloc(blocks_max, sizeof *hoard->blocks);
     cr_assert_not_null(hoard->blocks);
+    memset(hoard->blocks, 1, blocks_max * sizeof *hoard->blocks);
     hoard->block_bytes = block_bytes;
 }
 
@@ -216,11 +218,11 @@ Test(heap_limit, is_shared_by_threads)
     (void)buddymalloc_set_limit(limit);
     (void)pthread_barrier_init(&is_full, NULL, threads_max + 1);
     (void)pthread_barrier_init(&may_empty, NULL, threads_max + 1);
-    size_t before = resident_bytes();
-    for (unsigned index = 0; index < threads_max; index++) {
+    for (unsigned index = 0; index < threads_max; index++)
         init(&hoards[index], index % 2 == 0 ? 1000 : 20000);
+    size_t before = resident_bytes();
+    for (unsigned index = 0; index < threads_max; index++)
         cr_assert_eq(pthread_create(&threads[index], NULL, fill_in_thread, &hoards[index]), 0);
-    }
     (void)pthread_barrier_wait(&is_full);
     size_t sum = 0;
     for (unsigned index = 0; index < threads_max; index++)
