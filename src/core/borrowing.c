@@ -5,7 +5,7 @@
 enum {
     /* A class borrows until its lender has so many slots; of small ones, until it has two slabs. */
     LENT_SLOTS = 2048,
-    LENT_SMALL_SLOTS = 2 * BM_MAX_SLOTS,
+    LENT_SMALL_SLABS = 2,
     SMALL_SLOT_BYTES = 256,
 };
 
@@ -28,6 +28,7 @@ void bm_stop_borrowing(struct bm_arena *arena, unsigned size_class)
 bool bm_has_lent_enough(struct bm_arena *arena, unsigned lender)
 {
     const struct bm_size_class *lent = &bm_size_classes[lender];
-    size_t slots = (size_t)bm_slabs_of_class(arena, lender) * lent->slots;
-    return slots >= (lent->slot_bytes <= SMALL_SLOT_BYTES ? LENT_SMALL_SLOTS : LENT_SLOTS);
+    size_t slabs = bm_slabs_of_class(arena, lender);
+    return lent->slot_bytes <= SMALL_SLOT_BYTES ? slabs >= LENT_SMALL_SLABS
+                                                : slabs * lent->slots >= LENT_SLOTS;
 }

@@ -131,7 +131,7 @@ bool bm_remote_free(struct bm_tree *tree, void *block)
     if (bm_unlikely((bits & slot.bit) != 0))
         bm_misuse("double free", block, bm_slab_slot_bytes(slab));
     bits |= slot.bit;
-    if (bm_unlikely(bits == UINT64_MAX) || bm_slab_has_few_slots(slab))
+    if (bm_unlikely(bm_slab_may_be_whole(slab, bits)))
         return set_last_bit(slot, slab, index, bits);
     set_bit(slot);
     return false;

@@ -2,9 +2,8 @@
 
 #define RECIPROCAL(size) (((UINT64_C(1) << 32) + (size) - 1) / (size))
 
-/* A class's size is a multiple of its step, and slots * step is a multiple of a leaf. The
- * largest classes have the fewest slots that do: more would make the reciprocal inexact. */
-#define SLOTS(size)                                                                             \
+/* So many slots fill whole leaves; of the largest classes, no fewer do. */
+#define MOST_SLOTS(size)                                                                        \
     ((size) <= 256     ? 256                                                                    \
      : (size) <= 1024  ? 128                                                                    \
      : (size) <= 2048  ? 64                                                                     \
@@ -12,7 +11,23 @@
      : (size) <= 8192  ? 16                                                                     \
      : (size) <= 16384 ? 8                                                                      \
                        : 4)
-#define LEAVES(size) (SLOTS(size) * (size) / BM_LEAF_BYTES)
+#define MOST_LEAVES(size) (MOST_SLOTS(size) * (size) / BM_LEAF_BYTES)
+
+/* The largest power of two, or three of them, up to 32. */
+#define EVEN_BELOW(leaves)                                                                      \
+    ((leaves) >= 32   ? 32                                                                      \
+     : (leaves) >= 24 ? 24                                                                      \
+     : (leaves) >= 16 ? 16                                                                      \
+     : (leaves) >= 12 ? 12                                                                      \
+     : (leaves) >= 8  ? 8                                                                       \
+     : (leaves) >= 6  ? 6                                                                       \
+     : (leaves) >= 4  ? 4                                                                       \
+                      : (leaves))
+
+#define LEAVES(size) \
+    ((size) <= BM_EVEN_SLABS_MAX ? EVEN_BELOW(MOST_LEAVES(size)) : MOST_LEAVES(size))
+#define SLOTS(size) (LEAVES(size) * BM_LEAF_BYTES / (size))
+#define LEAD(size) (LEAVES(size) * BM_LEAF_BYTES - SLOTS(size) * (size))
 
 /* EACH(class, size of the class below, size) for the eight classes above `base` bytes. */
 #define EIGHT(EACH, class, base, step)                                                          \
@@ -44,21 +59,29 @@
     [class] = {.slot_bytes = (size),                                                            \
                .reciprocal = RECIPROCAL(size),                                                  \
                .slots = SLOTS(size),                                                            \
-               .leaves = LEAVES(size)},
+               .leaves = LEAVES(size),                                                          \
+               .lead_bytes = LEAD(size),                                                        \
+               .no_slots = -SLOTS(size) % 64U},
 
-/* Exact: the slots fill the leaves, and the error that the rounded reciprocal adds up over all
- * slots of a slab stays below the reciprocal. */
+/* Exact: the error that the rounded reciprocal adds up over all slots of a slab stays below the
+ * reciprocal; and so does no distance in front of the first slot, which is negative. */
 #define ERROR(size) (RECIPROCAL(size) * (size) - (UINT64_C(1) << 32))
 #define CLASS_CHECK(class, below, size)                                                         \
-    _Static_assert(SLOTS(size) * (size) % BM_LEAF_BYTES == 0, "slots fill a slab's leaves");    \
-    _Static_assert(SLOTS(size) * ERROR(size) < RECIPROCAL(size), "the reciprocal is exact");
+    _Static_assert(SLOTS(size) <= BM_MAX_SLOTS, "a slab's words have a bit for each");          \
+    _Static_assert(LEAD(size) < BM_LEAF_BYTES, "the first slot is in the first leaf");          \
+    _Static_assert(SLOTS(size) * ERROR(size) < RECIPROCAL(size), "the reciprocal is exact");    \
+    _Static_assert((LEAD(size) + 1) * RECIPROCAL(size) <= UINT64_C(1) << 32,                    \
+                   "nothing in front is a slot");
 
 EVERY(CLASS_CHECK)
 
 #define OFFSET_ENTRY(class, below, size) \
     [(below) / BM_QUANTUM + 1 ... (size) / BM_QUANTUM] = (class) * BM_CURSOR_BYTES,
 
-const struct bm_size_class bm_size_classes[BM_SIZE_CLASSES] = {EVERY(CLASS_ENTRY)};
+const struct bm_size_class bm_size_classes[BM_SIZE_CLASSES + 1] = {
+    EVERY(CLASS_ENTRY)
+    [BM_PAGE_CLASS] = {.slots = 1, .no_slots = 63}
+};
 
 /* Entry 0, size 0, is class 0 too: malloc(0) gives a slot of its own. */
 const uint16_t bm_cursor_offsets[BM_QUANTA] = {EVERY(OFFSET_ENTRY)};

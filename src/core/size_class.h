@@ -5,10 +5,17 @@
  * a slot above 128 bytes a request leaves less than a ninth unused, above 512 less than a
  * seventeenth. Every slot size is a multiple of 16.
  *
- * The number of slots is chosen so that they fill a slab's leaves exactly. An address is a
- * slot's start if and only if its distance from the first slot, times the class's reciprocal,
- * has a low half smaller than the reciprocal; the high half is then the slot's index. That
- * holds for every distance in the slab, and is checked for all of them in tests/unit.
+ * A slab of slots up to BM_EVEN_SLABS_MAX has a power of two of leaves, or three quarters of one: all
+ * of a buddy block, or all but one that is whole again. Of other numbers more pieces are left, into
+ * which only small slabs fit, and in the end a heap is full of them (docs/decisions/0024). The slots
+ * need not fill it: what is left over, less than a slot, is its lead, in front of the first slot.
+ * Larger slots fill their leaves.
+ *
+ * So every slot ends where another begins or where the slab does. An address is a slot's start if
+ * and only if its distance from the first slot, times the class's reciprocal, has a low half
+ * smaller than the reciprocal; the high half is then the slot's index. That holds for every
+ * distance in the slab, also in front of the first slot, and is checked for all of them in
+ * tests/unit.
  */
 #ifndef BM_CORE_SIZE_CLASS_H
 #define BM_CORE_SIZE_CLASS_H
@@ -23,6 +30,7 @@ enum {
     BM_LEAF_BYTES = 1 << BM_LEAF_SHIFT,
     BM_QUANTUM = 16,
     BM_SMALL_MAX = 32 * 1024, /* the largest slot, bytes */
+    BM_EVEN_SLABS_MAX = 1024, /* the largest slot that need not fill its slab's leaves, bytes */
     BM_QUANTA = BM_SMALL_MAX / BM_QUANTUM + 1, /* sizes of slots in quanta, 0 among them */
     BM_SIZE_CLASSES = 120,
     BM_PAGE_CLASS = BM_SIZE_CLASSES, /* a slab of one slot: a page block, its size in leaves */
@@ -41,9 +49,12 @@ struct bm_size_class {
     uint32_t reciprocal; /* 2^32 / slot_bytes, rounded up */
     uint16_t slots;      /* in a slab */
     uint16_t leaves;     /* of a slab */
+    uint16_t lead_bytes; /* in front of the first slot */
+    uint16_t no_slots;   /* bits of a slab's last word that stand for none */
 };
 
-extern const struct bm_size_class bm_size_classes[BM_SIZE_CLASSES];
+/* The last one, BM_PAGE_CLASS, knows its one slot and nothing else. */
+extern const struct bm_size_class bm_size_classes[BM_SIZE_CLASSES + 1];
 
 /* By size in quanta, rounded up: the offset of the class's cursor in an arena. */
 extern const uint16_t bm_cursor_offsets[BM_QUANTA];

@@ -44,7 +44,7 @@ enum bm_slab_state {
 struct bm_slab {
     /* Stored by the owner thread, and once nothing is live by who has the gate; read by any. */
     _Alignas(64) _Atomic uint64_t free[BM_SLAB_WORDS];
-    uint32_t first_byte;      /* of slot 0, from the chunk's start; gate */
+    uint32_t first_byte;      /* of slot 0, from the chunk's start: in the first leaf; gate */
     uint32_t reciprocal;      /* of the slot size; gate */
     int32_t credit;           /* owner thread */
     uint8_t size_class;       /* gate */
@@ -78,14 +78,7 @@ static inline size_t bm_slab_slot_bytes(const struct bm_slab *slab)
 
 static inline unsigned bm_slab_slots(const struct bm_slab *slab)
 {
-    return slab->size_class == BM_PAGE_CLASS ? 1 : bm_size_classes[slab->size_class].slots;
-}
-
-/* Whether they are fewer than a word has bits, told by their size. Else they fill words. */
-static inline bool bm_slab_has_few_slots(const struct bm_slab *slab)
-{
-    enum { MANY_SLOTS_MAX = 2048 }; /* bytes */
-    return slab->reciprocal < (UINT64_C(1) << 32) / MANY_SLOTS_MAX;
+    return bm_size_classes[slab->size_class].slots;
 }
 
 static inline unsigned bm_slab_first_leaf(const struct bm_slab *slab)
@@ -99,6 +92,13 @@ static inline uint64_t bm_slab_word_mask(const struct bm_slab *slab, unsigned in
     unsigned slots = bm_slab_slots(slab);
     unsigned before = index * 64;
     return slots <= before ? 0 : bm_low_mask(slots - before < 64 ? slots - before : 64);
+}
+
+/* Whether these bits of one of its words may be all that stand for slots. A guess, for a word before
+ * the last that looks as that one would. */
+BM_INLINE bool bm_slab_may_be_whole(const struct bm_slab *slab, uint64_t bits)
+{
+    return bits == UINT64_MAX || bits == UINT64_MAX >> bm_size_classes[slab->size_class].no_slots;
 }
 
 /* The number of free slots by the owner's bits. */

@@ -206,7 +206,7 @@ struct bm_slab *bm_tree_make_slab(struct bm_tree *tree, unsigned size_class, boo
         return NULL;
     slab->size_class = (uint8_t)size_class;
     slab->reciprocal = class->reciprocal;
-    slab->first_byte = first * BM_LEAF_BYTES;
+    slab->first_byte = first * BM_LEAF_BYTES + class->lead_bytes;
     slab->credit = BM_CREDIT_ENDLESS;
     set_free_bits(slab, true);
     return slab;
@@ -304,22 +304,36 @@ static bool is_set(const uint64_t *bits, unsigned index)
     return bits[index / 64] >> (index % 64) & 1;
 }
 
+/* The first slot of a slab that begins at or behind a leaf. */
+static unsigned first_slot_behind(const struct bm_slab *slab, unsigned leaf)
+{
+    size_t slot_bytes = bm_slab_slot_bytes(slab);
+    size_t byte = (size_t)leaf * BM_LEAF_BYTES;
+    size_t skipped = byte > slab->first_byte ? byte - slab->first_byte : 0;
+    return (unsigned)((skipped + slot_bytes - 1) / slot_bytes);
+}
+
+/* Where a slot's bytes begin, the lead being the first one's. */
+static size_t begin_of(const struct bm_slab *slab, unsigned slot)
+{
+    return slot == 0 ? bm_slab_first_leaf(slab) * (size_t)BM_LEAF_BYTES
+                     : slab->first_byte + slot * bm_slab_slot_bytes(slab);
+}
+
 unsigned bm_tree_free_leaves_of_slab(struct bm_tree *tree, struct bm_slab *slab, size_t page_bytes,
                                      unsigned from, unsigned *first)
 {
     uint64_t free[BM_SLAB_WORDS];
-    size_t slot_bytes = bm_slab_slot_bytes(slab);
     unsigned slots = bm_slab_slots(slab);
-    size_t skipped = (size_t)from * BM_LEAF_BYTES - slab->first_byte;
-    unsigned slot = (unsigned)((skipped + slot_bytes - 1) / slot_bytes);
+    unsigned slot = first_slot_behind(slab, from);
     for (unsigned index = 0; index < BM_SLAB_WORDS; index++)
         free[index] = bm_slab_free_or_remote(slab, index);
     while (slot < slots) {
         unsigned start = slot;
         while (slot < slots && is_set(free, slot))
             slot++;
-        size_t begin = bm_round_up(slab->first_byte + start * slot_bytes, page_bytes);
-        size_t end = bm_round_down(slab->first_byte + slot * slot_bytes, page_bytes);
+        size_t begin = bm_round_up(begin_of(slab, start), page_bytes);
+        size_t end = bm_round_down(begin_of(slab, slot), page_bytes);
         unsigned leaves = begin < end ? (unsigned)((end - begin) / BM_LEAF_BYTES) : 0;
         *first = (unsigned)(begin / BM_LEAF_BYTES);
         if (count_dirty(tree, *first, leaves) != 0)

@@ -19,11 +19,14 @@ static bool leaf_is_dirty(const struct bm_tree *tree, unsigned leaf)
 static bool slots_are_free(struct bm_slab *slab, unsigned leaf)
 {
     size_t slot_bytes = bm_slab_slot_bytes(slab);
-    size_t begin = (size_t)(leaf - bm_slab_first_leaf(slab)) * BM_LEAF_BYTES;
+    size_t begin = (size_t)leaf * BM_LEAF_BYTES;
     REQUIRE(slab->state != BM_SLAB_CURRENT && slab->size_class != BM_PAGE_CLASS);
-    for (size_t slot = begin / slot_bytes; slot * slot_bytes < begin + BM_LEAF_BYTES; slot++)
-        if (!bm_slab_is_free(slab, slot))
+    for (unsigned slot = 0; slot < bm_slab_slots(slab); slot++) {
+        size_t start = slab->first_byte + slot * slot_bytes;
+        bool touches = start < begin + BM_LEAF_BYTES && start + slot_bytes > begin;
+        if (touches && !bm_slab_is_free(slab, slot))
             return false;
+    }
     return true;
 }
 

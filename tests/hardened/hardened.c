@@ -361,6 +361,49 @@ Test(hardened, check_finds_what_was_written_to_a_free_slot)
     cr_expect(dies_saying("buddymalloc: write after free of 0x", damage, &block));
 }
 
+/* ---- in front of a slab's first slot ---- */
+
+enum { LED_SLOT = 896, LEAD = 640, LED_BLOCKS = 400 };
+
+/* A block that no other lies in front of, though its slab begins LEAD bytes before it. */
+static char *first_of_a_slab(void)
+{
+    static char *blocks[LED_BLOCKS];
+    for (unsigned index = 0; index < LED_BLOCKS; index++)
+        blocks[index] = buddymalloc_malloc(LED_SLOT - 8);
+    for (unsigned index = 0; index < LED_BLOCKS; index++) {
+        bool is_first = (uintptr_t)blocks[index] % 4096 == LEAD;
+        for (unsigned other = 0; other < LED_BLOCKS; other++)
+            is_first = is_first && blocks[other] != blocks[index] - LED_SLOT;
+        if (is_first)
+            return blocks[index];
+    }
+    return NULL;
+}
+
+static void write_in_front_and_free(void *block)
+{
+    ((volatile char *)block)[-1] = 1;
+    buddymalloc_free(block);
+}
+
+Test(hardened, underflow_of_a_slabs_first_block_is_found)
+{
+    char *block = first_of_a_slab();
+    cr_assert_not_null(block);
+    cr_expect(dies_saying("buddymalloc: underflow of 0x", write_in_front_and_free, block));
+    buddymalloc_free(block);
+}
+
+Test(hardened, check_finds_what_was_written_far_in_front_of_a_slabs_first_block)
+{
+    char *block = first_of_a_slab();
+    cr_assert_not_null(block);
+    char *lead = block - LEAD;
+    cr_expect(dies_saying("buddymalloc: write after free of 0x", damage, &lead));
+    buddymalloc_free(block);
+}
+
 static atomic_bool is_over;
 
 /* The seal of a size is the same each time. */

@@ -217,10 +217,10 @@ static bool only_last_asks(void **blocks, unsigned count)
     return remote_free(blocks[count - 1]);
 }
 
-/* Slabs whose slots fill words, such as have fewer, and page blocks. */
+/* Slabs whose slots fill words, or all but the last one, such as have fewer, and page blocks. */
 TEST_WITHIN(remote_free, asks_for_a_sweep_when_enough_slabs_are_complete)
 {
-    static const size_t sizes[] = {1024, 16, 4096, 32768, 40000};
+    static const size_t sizes[] = {1024, 16, 80, 992, 4096, 32768, 40000};
     for (unsigned number = 0; number < sizeof sizes / sizeof *sizes; number++) {
         size_t size = sizes[number];
         unsigned slots = size > BM_SMALL_MAX ? 1 : bm_size_classes[bm_class_of_size(size)].slots;

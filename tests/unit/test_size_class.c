@@ -16,13 +16,20 @@ Test(size_class, table_is_ordered_and_aligned)
     }
 }
 
+/* All of the leaves, or all but a lead of less than a slot where they are even. */
 Test(size_class, slots_fill_the_slab)
 {
     for (unsigned number = 0; number < BM_SIZE_CLASSES; number++) {
         const struct bm_size_class *class = &bm_size_classes[number];
         size_t slab_bytes = (size_t) class->leaves * BM_LEAF_BYTES;
         size_t slots_bytes = (size_t) class->slots * class->slot_bytes;
-        expect_at(slots_bytes == slab_bytes, "class %u", number);
+        size_t lead_bytes = class->lead_bytes;
+        expect_at(lead_bytes + slots_bytes == slab_bytes, "class %u", number);
+        expect_at(lead_bytes < class->slot_bytes && lead_bytes < BM_LEAF_BYTES, "class %u", number);
+        bool is_even = bm_is_power_of_two(class->leaves) ||
+                       (class->leaves % 3 == 0 && bm_is_power_of_two(class->leaves / 3));
+        expect_at(class->slot_bytes <= BM_EVEN_SLABS_MAX ? is_even : lead_bytes == 0, "class %u",
+                  number);
     }
 }
 
@@ -100,7 +107,7 @@ Test(size_class, finds_slots_at_every_distance)
                 .size_class = (uint8_t)number,
                 .leaves = class->leaves,
                 .reciprocal = class->reciprocal,
-                .first_byte = begin,
+                .first_byte = begin + class->lead_bytes,
             };
             expect(bm_slab_first_leaf(&slab) == places[place]);
             check_distances(&slab, class->slot_bytes, class->slots, begin, end);
@@ -125,14 +132,17 @@ Test(size_class, finds_page_blocks_only_at_their_start)
     }
 }
 
-Test(size_class, few_slots_are_told_by_their_size)
+/* Every word is told when it is whole, and no part of one that isn't the last. */
+Test(size_class, tells_whole_words)
 {
-    for (unsigned number = 0; number < BM_SIZE_CLASSES; number++) {
-        const struct bm_size_class *class = &bm_size_classes[number];
-        struct bm_slab slab = {.size_class = (uint8_t)number, .reciprocal = class->reciprocal};
-        expect(class->slots < 64 || class->slots % 64 == 0);
-        expect(bm_slab_has_few_slots(&slab) == (class->slots < 64));
+    for (unsigned number = 0; number <= BM_PAGE_CLASS; number++) {
+        struct bm_slab slab = {.size_class = (uint8_t)number};
+        unsigned last = (bm_slab_slots(&slab) - 1) / 64;
+        for (unsigned index = 0; index <= last; index++) {
+            uint64_t mask = bm_slab_word_mask(&slab, index);
+            expect_at(bm_slab_may_be_whole(&slab, mask), "class %u, word %u", number, index);
+            for (uint64_t bit = 1; index == last && (bit & mask) != 0; bit *= 2)
+                expect_at(!bm_slab_may_be_whole(&slab, mask & ~bit), "class %u", number);
+        }
     }
-    struct bm_slab page = {.size_class = BM_PAGE_CLASS, .reciprocal = BM_PAGE_RECIPROCAL};
-    expect(bm_slab_has_few_slots(&page));
 }

@@ -10,7 +10,7 @@ static struct bm_slab slab_of_class(unsigned size_class, unsigned first_leaf)
         .size_class = (uint8_t)size_class,
         .leaves = class->leaves,
         .reciprocal = class->reciprocal,
-        .first_byte = first_leaf * (uint32_t)BM_LEAF_BYTES,
+        .first_byte = first_leaf * (uint32_t)BM_LEAF_BYTES + class->lead_bytes,
     };
 }
 

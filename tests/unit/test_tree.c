@@ -305,6 +305,43 @@ Test(tree, purges_whole_os_pages_only)
     expect(is_filled(slab_memory(tree, live), slab_bytes(live), 0x11));
 }
 
+/* With one slot live, or none (number `slots`): every leaf goes that this one does not touch. */
+static void purge_around(struct bm_tree *tree, unsigned size_class, unsigned live)
+{
+    bool is_zero;
+    struct bm_purge purged = {.leaves = SIZE_MAX};
+    struct bm_slab *slab = bm_tree_make_slab(tree, size_class, &is_zero);
+    size_t slot_bytes = bm_slab_slot_bytes(slab);
+    memset(slab_memory(tree, slab), 0xa5, slab_bytes(slab));
+    slab->last_word = BM_SLAB_WORDS - 1;
+    if (live < bm_slab_slots(slab))
+        atomic_fetch_and(&slab->free[live / 64], ~(UINT64_C(1) << (live % 64)));
+    bm_tree_purge_slab(tree, slab, &source, &purged);
+    for (unsigned leaf = 0; leaf < slab->leaves; leaf++) {
+        uint32_t begin = (bm_slab_first_leaf(slab) + leaf) * (uint32_t)BM_LEAF_BYTES;
+        size_t start = slab->first_byte + live * slot_bytes;
+        bool touches = live < bm_slab_slots(slab) && start < begin + BM_LEAF_BYTES &&
+                       start + slot_bytes > begin;
+        expect_at(is_filled((char *)tree + begin, BM_LEAF_BYTES, touches ? 0xa5 : 0),
+                  "class %u, slot %u, leaf %u", size_class, live, leaf);
+    }
+    bm_tree_verify(tree);
+    recycle(tree, slab);
+}
+
+Test(tree, purges_slabs_around_live_slots)
+{
+    struct bm_tree *tree = bm_tree_init(chunk, true, NULL, 0);
+    for (unsigned size_class = 0; size_class < BM_SIZE_CLASSES; size_class++) {
+        unsigned slots = bm_size_classes[size_class].slots;
+        purge_around(tree, size_class, slots);
+        purge_around(tree, size_class, 0);
+        purge_around(tree, size_class, 1);
+        purge_around(tree, size_class, slots / 2);
+        purge_around(tree, size_class, slots - 1);
+    }
+}
+
 /* A chunk that was used before: descriptors and remote lines are rubbish until they are made. */
 Test(tree, starts_over_in_a_dirty_chunk)
 {

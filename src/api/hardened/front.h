@@ -1,8 +1,8 @@
 /*
  * front: the word in front of a slot, where a write that begins too early shows.
  *
- * It is the seal of the slot before, or zero: of a slot that is not live, or of a free leaf. (A
- * sweep, which looks at all of those, has no need of it.)
+ * It is the seal of the slot before, or zero: of a slot that is not live, of a slab's lead, or of a
+ * free leaf. (A sweep, which looks at all of those, has no need of it.)
  */
 #ifndef BM_API_HARDENED_FRONT_H
 #define BM_API_HARDENED_FRONT_H
@@ -19,8 +19,8 @@ BM_INLINE bool bm_front_is_seal_or_zero(char *end, size_t capacity)
            bm_seal_read(end - capacity, capacity, &before) || before.seal == 0;
 }
 
-/* The word in front of a slab belongs to who has the leaf there. In front of the first leaf of all
- * and of a page block's there is a guard. */
+/* The word in front of a slab's first slot is in its lead, or belongs to who has the leaf there. In
+ * front of the first leaf of all and of a page block's there is a guard. */
 static inline bool bm_front_is_intact_of_slab(struct bm_tree *tree, char *start)
 {
     uint32_t last_byte = bm_tree_offset(tree, start) - 1;
@@ -38,8 +38,10 @@ static BM_COLD BM_NORETURN void bm_front_report(struct bm_tree *tree, char *star
     uint32_t last_byte = bm_tree_offset(tree, start) - 1;
     struct bm_slab *slab = bm_tree_slab_at(tree, last_byte);
     size_t slot_bytes = bm_slab_slot_bytes(slab);
-    size_t slot = (last_byte - slab->first_byte) / slot_bytes;
-    if (slab != tree->slabs && slab->size_class != BM_PAGE_CLASS && bm_slab_is_free(slab, slot))
+    bool is_in_slot =
+        slab != tree->slabs && slab->size_class != BM_PAGE_CLASS && last_byte >= slab->first_byte;
+    size_t slot = is_in_slot ? (last_byte - slab->first_byte) / slot_bytes : 0;
+    if (is_in_slot && bm_slab_is_free(slab, slot))
         bm_misuse("write after free", (char *)tree + slab->first_byte + slot * slot_bytes,
                   slot_bytes);
     bm_misuse("underflow", start, capacity);

@@ -60,9 +60,19 @@ static void check_slot(struct bm_tree *tree, struct bm_slab *slab, unsigned slot
     }
 }
 
+/* Nobody has it. */
+static void check_lead(struct bm_tree *tree, const struct bm_slab *slab)
+{
+    size_t lead_bytes = slab->first_byte % BM_LEAF_BYTES;
+    char *lead = (char *)tree + slab->first_byte - lead_bytes;
+    if (!bm_is_zero(lead, lead_bytes))
+        bm_misuse("write after free", lead, 0);
+}
+
 static void check_slab(struct bm_tree *tree, struct bm_slab *slab, size_t *live)
 {
     if (slab->size_class != BM_PAGE_CLASS) {
+        check_lead(tree, slab);
         for (unsigned slot = 0; slot < bm_slab_slots(slab); slot++)
             check_slot(tree, slab, slot, live);
         return;
