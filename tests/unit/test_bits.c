@@ -15,6 +15,18 @@ Test(bits, lowest_and_highest)
         }
 }
 
+Test(bits, counts_whatever_is_set)
+{
+    uint64_t value = UINT64_C(0x9e3779b97f4a7c15);
+    expect(bm_count_bits(0) == 0 && bm_count_bits(UINT64_MAX) == 64);
+    for (unsigned round = 0; round < 10000; round++, value = value * 5 + 1) {
+        unsigned count = 0;
+        for (uint64_t left = value; left != 0; left &= left - 1)
+            count++;
+        expect(bm_count_bits(value) == count);
+    }
+}
+
 Test(bits, low_mask)
 {
     expect(bm_low_mask(0) == 0);
