@@ -124,7 +124,7 @@ BM_INLINE bool bm_cursor_take_drawn(struct bm_cursor *cursor, void **block)
     return true;
 }
 
-/* The same, of whatever word of the cursor's slab was in use and has one. */
+/* As bm_cursor_take, of whatever word of the cursor's slab was in use and has one. */
 bool bm_cursor_take_next(struct bm_cursor *cursor, void **block);
 
 #endif

@@ -13,7 +13,7 @@
                        : 4)
 #define MOST_LEAVES(size) (MOST_SLOTS(size) * (size) / BM_LEAF_BYTES)
 
-/* The largest power of two, or three of them, up to 32. */
+/* The largest power of two, or three quarters of one, up to 32. */
 #define EVEN_BELOW(leaves)                                                                      \
     ((leaves) >= 32   ? 32                                                                      \
      : (leaves) >= 24 ? 24                                                                      \
@@ -61,10 +61,10 @@
                .slots = SLOTS(size),                                                            \
                .leaves = LEAVES(size),                                                          \
                .lead_bytes = LEAD(size),                                                        \
-               .no_slots = -SLOTS(size) % 64U},
+               .spare_bits = -SLOTS(size) % 64U},
 
 /* Exact: the error that the rounded reciprocal adds up over all slots of a slab stays below the
- * reciprocal; and so does no distance in front of the first slot, which is negative. */
+ * reciprocal. No distance in front of the first slot passes. */
 #define ERROR(size) (RECIPROCAL(size) * (size) - (UINT64_C(1) << 32))
 #define CLASS_CHECK(class, below, size)                                                         \
     _Static_assert(SLOTS(size) <= BM_MAX_SLOTS, "a slab's words have a bit for each");          \
@@ -80,7 +80,7 @@ EVERY(CLASS_CHECK)
 
 const struct bm_size_class bm_size_classes[BM_SIZE_CLASSES + 1] = {
     EVERY(CLASS_ENTRY)
-    [BM_PAGE_CLASS] = {.slots = 1, .no_slots = 63}
+    [BM_PAGE_CLASS] = {.slots = 1, .spare_bits = 63}
 };
 
 /* Entry 0, size 0, is class 0 too: malloc(0) gives a slot of its own. */

@@ -5,11 +5,11 @@
  * a slot above 128 bytes a request leaves less than a ninth unused, above 512 less than a
  * seventeenth. Every slot size is a multiple of 16.
  *
- * A slab of slots up to BM_EVEN_SLABS_MAX has a power of two of leaves, or three quarters of one: all
- * of a buddy block, or all but one that is whole again. Of other numbers more pieces are left, into
- * which only small slabs fit, and in the end a heap is full of them (docs/decisions/0024). The slots
- * need not fill it: what is left over, less than a slot, is its lead, in front of the first slot.
- * Larger slots fill their leaves.
+ * A slab of slots up to BM_EVEN_SLABS_MAX has a power of two of leaves, or three quarters of one:
+ * all of a buddy block, or all but one that is whole again. Of other numbers more pieces are left,
+ * into which only small slabs fit, and in the end a heap is full of them (docs/decisions/0024). The
+ * slots need not fill it: what is left over, less than a slot, is its lead, in front of the first
+ * slot. Larger slots fill their leaves.
  *
  * So every slot ends where another begins or where the slab does. An address is a slot's start if
  * and only if its distance from the first slot, times the class's reciprocal, has a low half
@@ -50,7 +50,7 @@ struct bm_size_class {
     uint16_t slots;      /* in a slab */
     uint16_t leaves;     /* of a slab */
     uint16_t lead_bytes; /* in front of the first slot */
-    uint16_t no_slots;   /* bits of a slab's last word that stand for none */
+    uint16_t spare_bits; /* of a slab's last word, which stand for no slot */
 };
 
 /* The last one, BM_PAGE_CLASS, knows its one slot and nothing else. */

@@ -1,5 +1,5 @@
 /*
- * slab: one buddy block cut into equal slots of a size class; a bitmap says which are free.
+ * slab: a run of leaves cut into equal slots of a size class; a bitmap says which are free.
  *
  * The bitmap is the only truth: a slot is free if and only if its bit is set. A page block is
  * a slab of one slot, so every block below a chunk is found, checked and freed in one way.
@@ -94,11 +94,11 @@ static inline uint64_t bm_slab_word_mask(const struct bm_slab *slab, unsigned in
     return slots <= before ? 0 : bm_low_mask(slots - before < 64 ? slots - before : 64);
 }
 
-/* Whether these bits of one of its words may be all that stand for slots. A guess, for a word before
- * the last that looks as that one would. */
+/* Whether these bits of one of its words may be all that stand for slots. A guess, for a word
+ * before the last that looks as that one would. */
 BM_INLINE bool bm_slab_may_be_whole(const struct bm_slab *slab, uint64_t bits)
 {
-    return bits == UINT64_MAX || bits == UINT64_MAX >> bm_size_classes[slab->size_class].no_slots;
+    return bits == UINT64_MAX || bits == UINT64_MAX >> bm_size_classes[slab->size_class].spare_bits;
 }
 
 /* The number of free slots by the owner's bits. */

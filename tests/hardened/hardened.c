@@ -395,12 +395,36 @@ Test(hardened, underflow_of_a_slabs_first_block_is_found)
     buddymalloc_free(block);
 }
 
-Test(hardened, check_finds_what_was_written_far_in_front_of_a_slabs_first_block)
+static void *write_in_front_and_free_in_thread(void *block)
+{
+    write_in_front_and_free(block);
+    return NULL;
+}
+
+static void write_in_front_and_free_elsewhere(void *block)
+{
+    pthread_t thread;
+    cr_assert_eq(pthread_create(&thread, NULL, write_in_front_and_free_in_thread, block), 0);
+    (void)pthread_join(thread, NULL);
+}
+
+Test(hardened, underflow_of_a_slabs_first_block_is_found_by_any_thread)
 {
     char *block = first_of_a_slab();
     cr_assert_not_null(block);
-    char *lead = block - LEAD;
-    cr_expect(dies_saying("buddymalloc: write after free of 0x", damage, &lead));
+    cr_expect(
+        dies_saying("buddymalloc: underflow of 0x", write_in_front_and_free_elsewhere, block));
+    buddymalloc_free(block);
+}
+
+Test(hardened, check_finds_what_was_written_far_in_front_of_a_slabs_first_block)
+{
+    char line[80];
+    char *block = first_of_a_slab();
+    cr_assert_not_null(block);
+    char *damaged = block - LEAD / 2;
+    (void)snprintf(line, sizeof line, "buddymalloc: write after free of %p\n", (void *)damaged);
+    cr_expect(dies_saying(line, damage, &damaged));
     buddymalloc_free(block);
 }
 

@@ -19,6 +19,14 @@ BM_INLINE bool bm_front_is_seal_or_zero(char *end, size_t capacity)
            bm_seal_read(end - capacity, capacity, &before) || before.seal == 0;
 }
 
+/* Whether the word in front of a slot is in another leaf than its slab's, whoever has that: in front
+ * of a slab's first slot, if there is no lead. */
+BM_INLINE bool bm_front_is_of_others(struct bm_tree *tree, const struct bm_slab *slab,
+                                     const char *start)
+{
+    return bm_tree_offset(tree, start) == slab->first_byte && slab->first_byte % BM_LEAF_BYTES == 0;
+}
+
 /* The word in front of a slab's first slot is in its lead, or belongs to who has the leaf there. In
  * front of the first leaf of all and of a page block's there is a guard. */
 static inline bool bm_front_is_intact_of_slab(struct bm_tree *tree, char *start)
@@ -48,8 +56,8 @@ static BM_COLD BM_NORETURN void bm_front_report(struct bm_tree *tree, char *star
 }
 
 /* Aborts with "underflow", or "write after free" of the slot before, when the word in front of a
- * slot is not as it should be. At a slab's front only for its tree's owner: in others pages that
- * can't be read may come there at any time. */
+ * slot is not as it should be. Where that is of others only for the tree's owner: pages that can't
+ * be read may come there at any time. */
 BM_INLINE void bm_front_expect_intact(struct bm_tree *tree, const struct bm_slab *slab, char *start,
                                       size_t capacity)
 {

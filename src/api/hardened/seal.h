@@ -180,7 +180,7 @@ BM_INLINE bool bm_is_zero(const void *start, size_t bytes)
     pair seen = {0};
     for (; bytes >= 4 * sizeof *next; bytes -= 4 * sizeof *next, next += 4)
         seen |= (next[0] | next[1]) | (next[2] | next[3]);
-    for (; bytes > 0; bytes -= sizeof *next, next++)
+    for (; bytes >= sizeof *next; bytes -= sizeof *next, next++)
         seen |= *next;
     return (seen[0] | seen[1]) == 0;
 }

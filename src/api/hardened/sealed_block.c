@@ -366,7 +366,7 @@ BM_INLINE void free_found(const struct bm_sealed_place *found, size_t bytes)
     bm_sealed_expect(found, "free", &sealed);
     if (bm_unlikely(bytes != SIZE_MAX && bytes != sealed.bytes))
         bm_misuse("invalid size", found->start, found->slot_bytes);
-    if (found->is_slot && (bm_tree_offset(found->tree, found->start) != found->slab->first_byte ||
+    if (found->is_slot && (!bm_front_is_of_others(found->tree, found->slab, found->start) ||
                            found->tree->owner == bm_thread.arena))
         bm_front_expect_intact(found->tree, found->slab, found->start, found->capacity);
     if (bm_unlikely(!bm_seal_break(found->start, found->capacity, sealed.seal)))

@@ -60,13 +60,14 @@ static void check_slot(struct bm_tree *tree, struct bm_slab *slab, unsigned slot
     }
 }
 
-/* Nobody has it. */
+/* Nobody has it, so the first word that is not zero was written to. */
 static void check_lead(struct bm_tree *tree, const struct bm_slab *slab)
 {
     size_t lead_bytes = slab->first_byte % BM_LEAF_BYTES;
-    char *lead = (char *)tree + slab->first_byte - lead_bytes;
-    if (!bm_is_zero(lead, lead_bytes))
-        bm_misuse("write after free", lead, 0);
+    uint64_t *word = (uint64_t *)(void *)((char *)tree + slab->first_byte - lead_bytes);
+    for (uint64_t *end = word + lead_bytes / sizeof *word; word < end; word++)
+        if (*word != 0)
+            bm_misuse("write after free", word, 0);
 }
 
 static void check_slab(struct bm_tree *tree, struct bm_slab *slab, size_t *live)
