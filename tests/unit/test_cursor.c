@@ -1,6 +1,8 @@
 /* The hardened library's cursor: it draws the slot to give out next, one call ahead. */
 #include "core/cursor.h"
 
+#include "base/random.h"
+
 #include <criterion/criterion.h>
 
 enum { SLOT_BYTES = 16, ALL_TAKEN = 64 };
@@ -84,6 +86,51 @@ Test(cursor, does_not_give_at_once_what_was_just_freed)
         set(slot);
         cr_expect_neq(take(&cursor), slot);
     }
+}
+
+/* Without a call: what was drawn ahead, as long as there is something to draw the next one by. */
+Test(cursor, gives_drawn_slots_without_a_call)
+{
+    void *block;
+    uint64_t given = 0;
+    struct bm_cursor cursor = cursor_at(UINT64_MAX);
+    for (unsigned count = 0; count < 63; count++) {
+        if (!bm_random_has(1))
+            bm_random_refill();
+        uint32_t drawn = cursor.guess;
+        cr_assert(bm_cursor_take_drawn(&cursor, &block));
+        cr_assert_eq((size_t)((char *)block - slots) / SLOT_BYTES, drawn);
+        cr_assert_eq(given >> drawn & 1, 0);
+        given |= UINT64_C(1) << drawn;
+        cr_assert_eq(atomic_load(&word), ~given);
+    }
+    cr_expect_eq(cursor.guess, (uint32_t)BM_NO_GUESS);
+    cr_expect_not(bm_cursor_take_drawn(&cursor, &block), "the last slot was not drawn");
+    cr_expect_eq(atomic_load(&word), ~given);
+}
+
+static void expect_nothing_drawn(struct bm_cursor *cursor)
+{
+    void *block = NULL;
+    struct bm_cursor before = *cursor;
+    uint64_t bits = atomic_load(cursor->word);
+    cr_expect_not(bm_cursor_take_drawn(cursor, &block));
+    cr_expect(block == NULL && atomic_load(cursor->word) == bits);
+    cr_expect(cursor->word == before.word && cursor->guess == before.guess);
+}
+
+Test(cursor, takes_no_slot_that_is_not_drawn)
+{
+    struct bm_cursor none;
+    bm_cursor_clear(&none);
+    bm_random_refill();
+    expect_nothing_drawn(&none);
+    struct bm_cursor cursor = cursor_at(UINT64_MAX);
+    atomic_fetch_and(&word, ~(UINT64_C(1) << cursor.guess));
+    expect_nothing_drawn(&cursor);
+    cursor = cursor_at(UINT64_MAX);
+    bm_random_drawn.left = 0;
+    expect_nothing_drawn(&cursor);
 }
 
 /* One slot is left, and is not drawn before there is more to choose from. */
