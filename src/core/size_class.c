@@ -61,7 +61,7 @@
                .slots = SLOTS(size),                                                            \
                .leaves = LEAVES(size),                                                          \
                .lead_bytes = LEAD(size),                                                        \
-               .spare_bits = -SLOTS(size) % 64U},
+               .spare_bits = (64 - SLOTS(size) % 64) % 64},
 
 /* Exact: the error that the rounded reciprocal adds up over all slots of a slab stays below the
  * reciprocal. No distance in front of the first slot passes. */

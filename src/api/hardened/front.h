@@ -19,8 +19,8 @@ BM_INLINE bool bm_front_is_seal_or_zero(char *end, size_t capacity)
            bm_seal_read(end - capacity, capacity, &before) || before.seal == 0;
 }
 
-/* Whether the word in front of a slot is in a leaf of others, whoever they are: in front of a slab's
- * first slot, if there is no lead. */
+/* Whether the word in front of a slot is in a leaf of others, whoever they are: in front of the
+ * first slot of a slab without a lead. */
 BM_INLINE bool bm_front_is_of_others(struct bm_tree *tree, const struct bm_slab *slab,
                                      const char *start)
 {

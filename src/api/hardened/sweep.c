@@ -65,7 +65,7 @@ static void check_lead(struct bm_tree *tree, const struct bm_slab *slab)
 {
     size_t lead_bytes = slab->first_byte % BM_LEAF_BYTES;
     uint64_t *word = (uint64_t *)(void *)((char *)tree + slab->first_byte - lead_bytes);
-    for (uint64_t *end = word + lead_bytes / sizeof *word; word < end; word++)
+    for (const uint64_t *end = word + lead_bytes / sizeof *word; word < end; word++)
         if (*word != 0)
             bm_misuse("write after free", word, 0);
 }
