@@ -84,10 +84,11 @@ BM_INLINE void bm_cursor_draw(struct bm_cursor *cursor, uint64_t word, uint8_t r
 /* What to try next of the word as it now is. */
 BM_INLINE void bm_cursor_guess(struct bm_cursor *cursor, uint64_t word)
 {
-    if (BM_HARDENED)
-        bm_cursor_draw(cursor, word, bm_random_byte());
-    else
+    if (!BM_HARDENED) {
         cursor->guess = bm_lowest_bit_or_any(word);
+        return;
+    }
+    bm_cursor_draw(cursor, word, bm_random_byte());
 }
 
 /* Takes a free slot of a class's current word. False: there is none (or no slab). */

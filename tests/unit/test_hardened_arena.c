@@ -1,8 +1,11 @@
-/* The hardened library's arena: it takes slots from a slab only where there are many to draw. */
+/* The hardened library's core: an arena takes slots from a slab only where there are many to draw, and
+ * memory that was used before reads as zero. */
 #include "core/arena.h"
 
 #include "core_heap.h"
 #include "expect.h"
+
+#include <string.h>
 
 enum { BLOCK_BYTES = 64, SLAB_SLOTS = 256, ENOUGH = SLAB_SLOTS / 8 };
 
@@ -79,4 +82,34 @@ TEST_WITHIN(hardened_arena, stays_with_a_slab_while_an_eighth_is_free)
 TEST_WITHIN(hardened_arena, leaves_a_slab_with_less)
 {
     expect(next_after_frees(ENOUGH - 1) != core_heap_slab(blocks[2 * SLAB_SLOTS - 1]));
+}
+
+static bool reads_as_zero(const char *first, const char *end)
+{
+    while (first < end && *first == 0)
+        first++;
+    return first == end;
+}
+
+TEST_WITHIN(hardened_arena, clears_a_chunk_that_was_used)
+{
+    bool is_zero;
+    char *chunk = heap.source.acquire(&heap.source, BM_PAGES_ANY, &is_zero);
+    expect(chunk != NULL);
+    memset(chunk, 0xff, BM_CHUNK_BYTES);
+    struct bm_tree *tree = bm_tree_init(chunk, false, arena, 0);
+    expect(reads_as_zero((char *)(tree + 1), chunk + BM_CHUNK_BYTES));
+    heap.source.release(&heap.source, &tree->chunk);
+}
+
+TEST_WITHIN(hardened_arena, clears_a_huge_block_that_was_used)
+{
+    size_t bytes = 2 * BM_CHUNK_BYTES;
+    for (unsigned round = 0; round < 2; round++) {
+        bool is_zero = false;
+        char *block = core_heap_allocate_aligned(&heap, arena, BM_QUANTUM, bytes, &is_zero);
+        expect(block != NULL && is_zero && reads_as_zero(block, block + bytes));
+        memset(block, 0xff, bytes);
+        core_heap_free(&heap, NULL, block);
+    }
 }
