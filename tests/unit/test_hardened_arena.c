@@ -1,5 +1,5 @@
-/* The hardened library's core: an arena takes slots from a slab only where there are many to draw, and
- * memory that was used before reads as zero. */
+/* The hardened library's core: an arena takes slots from a slab only where there are many to draw,
+ * and memory that was used before reads as zero. */
 #include "core/arena.h"
 
 #include "core_heap.h"
