@@ -253,26 +253,20 @@ static void free_huge(struct bm_huge *huge, void *block)
         bm_system_note_kept();
 }
 
-static void free_remote(struct bm_tree *tree, void *block)
+/* What was just freed may be what the housekeeper waits for. */
+static BM_SLOW void free_remote_slow(struct bm_tree *tree, void *block)
 {
     if (bm_unlikely(bm_remote_free(tree, block)))
         bm_arenas_sweep();
+    bm_thread_tick();
 }
 
-/* Where the one thing to do with a block checks all there is to check. False: look it up first. */
-static bool free_without_lookup(struct bm_chunk *chunk, void *block)
+BM_INLINE void free_remote(struct bm_tree *tree, void *block)
 {
-    struct bm_tree *tree = (struct bm_tree *)chunk;
-    /* What has to be filled must be found live before, and so must what memcheck is told of. */
-    if (bm_unlikely(bm_options.perturb != 0) || BM_MEMCHECK)
-        return false;
-    if (chunk->kind == BM_CHUNK_HUGE)
-        free_huge((struct bm_huge *)chunk, block);
-    else if (tree->owner != bm_thread.arena)
-        free_remote(tree, block);
+    if (bm_likely(bm_remote_free_fast(tree, block)))
+        bm_thread_tick_seldom();
     else
-        return false;
-    return true;
+        free_remote_slow(tree, block);
 }
 
 /* An address in none of our chunks. */
@@ -283,7 +277,14 @@ static BM_COLD void free_outside(void *block)
     bm_empty_block_free(block);
 }
 
-static BM_SLOW void free_with_lookup(struct bm_chunk *chunk, void *block)
+/* Whether there is nothing to do with a block before it is freed. What has to be filled must be
+ * found live, and so must what memcheck is told of; else the free itself checks all there is. */
+BM_INLINE bool needs_no_lookup(void)
+{
+    return bm_likely(bm_options.perturb == 0) && !BM_MEMCHECK;
+}
+
+static void free_with_lookup(struct bm_chunk *chunk, void *block)
 {
     struct bm_place place;
     if (bm_unlikely(!find_in(chunk, block, &place)))
@@ -299,15 +300,27 @@ static BM_SLOW void free_with_lookup(struct bm_chunk *chunk, void *block)
         free_remote(place.tree, block);
 }
 
-/* The tick comes last, for what was just freed may be what the housekeeper waits for. */
+/* What is no slot of another thread's arena, or needs a look first. */
+static BM_SLOW void free_other(struct bm_chunk *chunk, void *block)
+{
+    if (chunk->kind == BM_CHUNK_HUGE && needs_no_lookup())
+        free_huge((struct bm_huge *)chunk, block);
+    else
+        free_with_lookup(chunk, block);
+    bm_thread_tick();
+}
+
 void bm_block_free(void *block)
 {
     struct bm_chunk *chunk = bm_chunk_of(block);
+    struct bm_tree *tree = (struct bm_tree *)chunk;
     if (bm_unlikely(!bm_system_has(chunk)))
         free_outside(block);
-    else if (!free_without_lookup(chunk, block))
-        free_with_lookup(chunk, block);
-    bm_thread_tick();
+    else if (bm_likely(chunk->kind == BM_CHUNK_TREE) && tree->owner != bm_thread.arena &&
+             needs_no_lookup())
+        free_remote(tree, block);
+    else
+        free_other(chunk, block);
 }
 
 /* ---- resize ---- */

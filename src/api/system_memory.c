@@ -16,6 +16,7 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static atomic_bool is_ready;
 static struct bm_mutex lock;
 static struct bm_regions regions;
+struct bm_chunk_map bm_system_map;
 static struct bm_huge_heap huge_heap;
 static _Atomic uint64_t decay_due_ms; /* when free chunks may have to be purged */
 static uint64_t now_ms;               /* when the clock was last read; system-memory lock */
@@ -70,7 +71,7 @@ static void publish_chunk(struct bm_chunk_source *source, struct bm_chunk *chunk
     if (BM_HARDENED)
         bm_guard_tree((struct bm_tree *)chunk);
     bm_system_lock();
-    bm_chunk_map_set(&regions.map, chunk, true);
+    bm_chunk_map_set(&bm_system_map, chunk, true);
     bm_system_unlock();
 }
 
@@ -80,7 +81,7 @@ static void release_chunk(struct bm_chunk_source *source, struct bm_chunk *chunk
     if (BM_HARDENED)
         bm_free_pages_expect_zero_tree((struct bm_tree *)chunk);
     bm_system_lock();
-    bm_chunk_map_set(&regions.map, chunk, false);
+    bm_chunk_map_set(&bm_system_map, chunk, false);
     /* A chunk whose guards stay is of no use to anybody: it is lost. */
     if (!BM_HARDENED || bm_guard_open_tree((struct bm_tree *)chunk))
         bm_regions_release(&regions, chunk, 1);
@@ -147,7 +148,7 @@ static void init(void)
     struct bm_backend *backend = bm_backend_default();
     bm_mutex_init(&lock);
     bm_regions_init(&regions, backend);
-    bm_huge_init(&huge_heap, &regions);
+    bm_huge_init(&huge_heap, &regions, &bm_system_map);
     source.page_bytes = backend->page_bytes;
     bm_process_start();
     source.purge_delay_ms = regions.purge_delay_ms = bm_options.purge_delay_ms;
@@ -184,11 +185,6 @@ void bm_system_recover(const struct bm_huge *kept)
     bm_mutex_init(&lock);
     bm_huge_recover(&huge_heap, kept);
     decay();
-}
-
-bool bm_system_has(const struct bm_chunk *chunk)
-{
-    return bm_chunk_map_has(&regions.map, chunk);
 }
 
 size_t bm_system_page_bytes(void)

@@ -26,8 +26,14 @@ void bm_system_recover(const struct bm_huge *kept);
 /* Where arenas get their chunks; takes the lock itself. */
 struct bm_chunk_source *bm_system_source(void);
 
+/* The process's; read by anybody. */
+extern struct bm_chunk_map bm_system_map;
+
 /* Whether a chunk header of ours lies at this address. No lock. */
-bool bm_system_has(const struct bm_chunk *chunk);
+BM_INLINE bool bm_system_has(const struct bm_chunk *chunk)
+{
+    return bm_chunk_map_has(&bm_system_map, chunk);
+}
 
 /* Huge blocks; each takes the lock where it needs it. */
 void *bm_system_allocate_huge(size_t bytes, size_t alignment, bool *is_zero);

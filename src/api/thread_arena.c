@@ -95,10 +95,15 @@ void bm_thread_leave(struct bm_arena *arena)
 
 void bm_thread_tick(void)
 {
-    enum { calls_between = 16 };
-    bool is_time = ++bm_thread.slow_calls % calls_between == 0 ||
-                   bm_unlikely(bm_peek(bm_housekeeper.wants_ticks));
-    if (bm_likely(!is_time) || bm_thread.is_in_tick)
+    bm_thread.slow_calls += BM_CALLS_PER_SLOW;
+    if (bm_unlikely(bm_thread.slow_calls % BM_CALLS_PER_TICK < BM_CALLS_PER_SLOW) ||
+        bm_unlikely(bm_peek(bm_housekeeper.wants_ticks)))
+        bm_thread_tick_now();
+}
+
+BM_SLOW void bm_thread_tick_now(void)
+{
+    if (bm_thread.is_in_tick)
         return;
     bm_thread.is_in_tick = true;
     bm_housekeeping_tick();

@@ -26,7 +26,7 @@ struct bm_thread {
     struct bm_arena *arena; /* NULL: none */
     enum bm_thread_state state;
     unsigned destructor_rounds;
-    unsigned slow_calls;              /* see bm_thread_tick */
+    unsigned slow_calls;              /* a slow path counts for several, see bm_thread_tick */
     bool is_in_tick;                  /* whatever the clock calls may allocate */
     struct bm_quarantine *quarantine; /* of the hardened library; NULL: none yet */
     unsigned frees_without_quarantine;
@@ -39,9 +39,22 @@ extern __thread struct bm_thread bm_thread;
 struct bm_arena *bm_thread_enter(void);
 void bm_thread_leave(struct bm_arena *arena);
 
-/* To be called by the slow paths, holding no lock: every so often it lets what is not needed go
- * back. */
+enum {
+    BM_CALLS_PER_TICK = 64, /* a power of two */
+    BM_CALLS_PER_SLOW = 4,  /* that a slow path counts for */
+};
+
+/* To be called by the slow paths, holding no lock: every so often, and while more is due in each,
+ * it lets what is not needed go back. */
 void bm_thread_tick(void);
+void bm_thread_tick_now(void);
+
+/* To be called instead where calls come far more often and free no page. */
+BM_INLINE void bm_thread_tick_seldom(void)
+{
+    if (bm_unlikely(++bm_thread.slow_calls % BM_CALLS_PER_TICK == 0))
+        bm_thread_tick_now();
+}
 
 /* Makes the fast paths of the calling thread take the slow ones, or no longer. */
 void bm_thread_update_fast(void);

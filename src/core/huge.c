@@ -20,9 +20,10 @@ struct layout {
     size_t alignment; /* of the chunk after the lead */
 };
 
-void bm_huge_init(struct bm_huge_heap *heap, struct bm_regions *regions)
+void bm_huge_init(struct bm_huge_heap *heap, struct bm_regions *regions, struct bm_chunk_map *map)
 {
     heap->regions = regions;
+    heap->map = map;
 }
 
 static size_t pages_of(const struct bm_huge_heap *heap, size_t bytes)
@@ -146,7 +147,7 @@ static struct bm_huge *place(struct bm_huge_heap *heap, const struct layout *lay
     if (is_dedicated)
         heap->dedicated_bytes += reserved_bytes;
     link_huge(heap, huge);
-    bm_chunk_map_set(&heap->regions->map, &huge->chunk, true);
+    bm_chunk_map_set(heap->map, &huge->chunk, true);
     return huge;
 }
 
@@ -170,7 +171,7 @@ void bm_huge_release(struct bm_huge_heap *heap, struct bm_huge *huge)
     bool is_dedicated = huge->is_dedicated;
     bm_regions_hold(heap->regions, -(ptrdiff_t)huge->held_bytes);
     unlink_huge(heap, huge);
-    bm_chunk_map_set(&heap->regions->map, &huge->chunk, false);
+    bm_chunk_map_set(heap->map, &huge->chunk, false);
     if (!is_dedicated) {
         bm_regions_release(heap->regions, run, run_bytes / BM_CHUNK_BYTES);
         return;
@@ -218,7 +219,7 @@ static struct bm_huge *grow_dedicated(struct bm_huge_heap *heap, struct bm_huge 
     size_t offset = (size_t)(huge->user - huge->run);
     size_t new_bytes = bm_round_up(offset + bytes, BM_CHUNK_BYTES);
     size_t old_bytes = huge->run_bytes;
-    bm_chunk_map_set(&regions->map, &huge->chunk, false);
+    bm_chunk_map_set(heap->map, &huge->chunk, false);
     unlink_huge(heap, huge);
     char *run = backend->remap(backend, huge->run, old_bytes, new_bytes, BM_CHUNK_BYTES);
     struct bm_huge *moved = run == NULL ? huge : (struct bm_huge *)run;
@@ -229,7 +230,7 @@ static struct bm_huge *grow_dedicated(struct bm_huge_heap *heap, struct bm_huge 
         heap->dedicated_bytes += new_bytes - old_bytes;
     }
     link_huge(heap, moved);
-    bm_chunk_map_set(&regions->map, &moved->chunk, true);
+    bm_chunk_map_set(heap->map, &moved->chunk, true);
     return run == NULL ? NULL : moved;
 }
 

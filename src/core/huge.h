@@ -44,14 +44,15 @@ struct bm_huge {
 
 struct bm_huge_heap {
     struct bm_regions *regions;
-    struct bm_huge *first;  /* all huge blocks, live and kept */
-    size_t dedicated_bytes; /* reserved outside the regions */
-    uint32_t interval;      /* its number: see bm_huge_decay */
+    struct bm_chunk_map *map; /* that says which are in use */
+    struct bm_huge *first;    /* all huge blocks, live and kept */
+    size_t dedicated_bytes;   /* reserved outside the regions */
+    uint32_t interval;        /* its number: see bm_huge_decay */
     uint64_t interval_end_ms;
     uint64_t next_step_ms;
 };
 
-void bm_huge_init(struct bm_huge_heap *heap, struct bm_regions *regions);
+void bm_huge_init(struct bm_huge_heap *heap, struct bm_regions *regions, struct bm_chunk_map *map);
 
 /* Bytes from a huge block's start to the end of its chunks: what it can grow to in place. */
 static inline size_t bm_huge_capacity(const struct bm_huge *huge)

@@ -18,8 +18,7 @@
  *      reads as zero;
  *   3. dirty_chunks is the number of free chunks whose dirty bit is set.
  *
- * Everything here is called with the system-memory lock held, but for the chunk map's readers and
- * bm_regions_hold.
+ * Everything here is called with the system-memory lock held, but for bm_regions_hold.
  */
 #ifndef BM_CORE_REGION_H
 #define BM_CORE_REGION_H
@@ -60,7 +59,6 @@ struct bm_regions {
     size_t most_used_chunks; /* at any moment of this interval */
     size_t most_used_before; /* of the one before */
     struct bm_region region[BM_REGIONS_MAX];
-    struct bm_chunk_map map;
 };
 
 /* All-zero memory is ready for init (the structs are large and mostly never touched). */

@@ -24,7 +24,7 @@ static struct bm_remote *link_of(struct bm_remote *word)
  * look for remote bits, and finds what it frees a second time. Not written. */
 static struct bm_remote being_swept;
 
-static void push(struct bm_arena *arena, struct bm_remote *word)
+void bm_remote_push(struct bm_arena *arena, struct bm_remote *word)
 {
     struct bm_remote *head = atomic_load_explicit(&arena->pending, memory_order_relaxed);
     /* No test can time a push to come between: GCOVR_EXCL_BR_START */
@@ -63,78 +63,45 @@ static bool others_are_free(struct bm_slab *slab, unsigned except)
     return true;
 }
 
-/* A slot that a thread is about to free, and what it has to know of its slab: nothing of that may
- * be touched after the OR. */
-struct remote_slot {
-    struct bm_arena *arena;
-    struct bm_remote *word;
-    uint64_t bit;
-    void *block;
-    unsigned size_class;
-    unsigned leaves; /* of a page block */
-};
-
-/* Freed twice at one moment, which no test can time: GCOVR_EXCL_START */
-static BM_COLD BM_NORETURN void report_double_free(struct remote_slot slot)
+/* No test can time it: GCOVR_EXCL_START */
+BM_COLD void bm_remote_report_overlap(struct bm_remote_block freed)
 {
-    size_t page_block_bytes = (size_t)slot.leaves * BM_LEAF_BYTES;
-    bm_misuse("double free", slot.block,
-              slot.size_class == BM_PAGE_CLASS ? page_block_bytes
-                                               : bm_size_classes[slot.size_class].slot_bytes);
+    size_t page_block_bytes = (size_t)freed.leaves * BM_LEAF_BYTES;
+    bm_misuse("double free", freed.block,
+              freed.size_class == BM_PAGE_CLASS ? page_block_bytes
+                                                : bm_size_classes[freed.size_class].slot_bytes);
 }
 /* GCOVR_EXCL_STOP */
 
-BM_INLINE void set_bit(struct remote_slot slot)
+/* Whether this free leaves so many slabs completely free that a sweep is worth while, once the bit
+ * is set. A guess, for others free at the same time. */
+static bool completes_many(struct bm_arena *arena, struct bm_slab *slab, unsigned index,
+                           uint64_t bits)
 {
-    uint64_t before = atomic_fetch_or_explicit(&slot.word->bits, slot.bit, memory_order_acq_rel);
-    if (bm_unlikely((before & slot.bit) != 0))
-        report_double_free(slot); /* GCOVR_EXCL_LINE */
-    if (before == 0)
-        push(slot.arena, slot.word);
-}
-
-/* The same, where `bits` are those that word `index` of the slab will have in its owner's eyes and
- * may be all of them. True: so will the other words of the slab, and there are so many such slabs
- * that a sweep is worth while. A guess, for others free at the same time. */
-static BM_SLOW bool set_last_bit(struct remote_slot slot, struct bm_slab *slab, unsigned index,
-                                 uint64_t bits)
-{
-    bool wants_sweep = false;
-    if (slot.size_class == BM_PAGE_CLASS)
-        slot.leaves = slab->leaves;
-    if (bits == bm_slab_word_mask(slab, index) && others_are_free(slab, index)) {
-        _Atomic uint32_t *completed = &slot.arena->completed;
-        wants_sweep = atomic_fetch_add_explicit(completed, 1, memory_order_relaxed) + 1 >=
-                      atomic_load_explicit(&slot.arena->sweep_after, memory_order_relaxed);
-    }
-    set_bit(slot);
-    return wants_sweep;
+    if (bits != bm_slab_word_mask(slab, index) || !others_are_free(slab, index))
+        return false;
+    uint32_t others = atomic_fetch_add_explicit(&arena->completed, 1, memory_order_relaxed);
+    return others + 1 >= atomic_load_explicit(&arena->sweep_after, memory_order_relaxed);
 }
 
 bool bm_remote_free(struct bm_tree *tree, void *block)
 {
     uint32_t offset = bm_tree_offset(tree, block);
     struct bm_slab *slab = bm_tree_slab_at(tree, offset);
-    struct bm_remote_line *line = bm_slab_remote_line(slab);
-    /* The descriptor and this are lines that others write to: let both come at once. */
-    bm_prefetch_to_write(line);
     size_t number = 0;
     if (bm_unlikely(!bm_slab_find_slot(slab, offset, &number)))
         bm_misuse("invalid free", block, slab == tree->slabs ? 0 : bm_slab_slot_bytes(slab));
     unsigned index = (unsigned)(number / 64);
-    struct remote_slot slot = {.arena = tree->owner,
-                               .word = &line->word[index],
-                               .bit = UINT64_C(1) << (number % 64),
-                               .block = block,
-                               .size_class = slab->size_class};
+    uint64_t bit = UINT64_C(1) << (number % 64);
     uint64_t bits = bm_slab_free_or_remote(slab, index);
-    if (bm_unlikely((bits & slot.bit) != 0))
+    if (bm_unlikely((bits & bit) != 0))
         bm_misuse("double free", block, bm_slab_slot_bytes(slab));
-    bits |= slot.bit;
-    if (bm_unlikely(bm_slab_may_be_whole(slab, bits)))
-        return set_last_bit(slot, slab, index, bits);
-    set_bit(slot);
-    return false;
+    struct bm_remote_block freed = {block, slab->size_class, 0};
+    if (freed.size_class == BM_PAGE_CLASS) /* of another slab they change under the gate alone */
+        freed.leaves = slab->leaves;
+    bool wants_sweep = completes_many(tree->owner, slab, index, bits | bit);
+    bm_remote_set_bit(tree->owner, &bm_slab_remote_line(slab)->word[index], bit, freed);
+    return wants_sweep;
 }
 
 /* A slot that is free by own and remote bits was freed twice, by calls that overlapped in time. So
@@ -242,7 +209,7 @@ void bm_remote_sweep(struct bm_arena *arena)
         if (was_recycled)
             atomic_store_explicit(&word->next, NULL, memory_order_relaxed);
         else
-            push(arena, word);
+            bm_remote_push(arena, word);
         word = next;
     }
     (void)atomic_compare_exchange_strong_explicit(&arena->pending, &nothing_more, NULL,
@@ -256,7 +223,7 @@ static void recover_slab(struct bm_arena *arena, struct bm_slab *slab, struct bm
         slab->credit = 1;
     for (unsigned index = 0; index < BM_SLAB_WORDS; index++)
         if (atomic_load_explicit(&line->word[index].bits, memory_order_relaxed) != 0)
-            push(arena, &line->word[index]);
+            bm_remote_push(arena, &line->word[index]);
 }
 
 void bm_remote_recover(struct bm_arena *arena)

@@ -19,9 +19,55 @@
 
 #include "core/arena.h"
 
+/* A block that is about to be freed, and what a message would say of it: nothing of its slab may be
+ * touched after the OR. */
+struct bm_remote_block {
+    void *block;
+    unsigned size_class;
+    unsigned leaves; /* of a page block */
+};
+
+/* Freed twice at one moment: aborts. */
+BM_NORETURN void bm_remote_report_overlap(struct bm_remote_block freed);
+
+/* Puts a word that was zero on the arena's pending list. */
+void bm_remote_push(struct bm_arena *arena, struct bm_remote *word);
+
+BM_INLINE void bm_remote_set_bit(struct bm_arena *arena, struct bm_remote *word, uint64_t bit,
+                                 struct bm_remote_block freed)
+{
+    uint64_t before = atomic_fetch_or_explicit(&word->bits, bit, memory_order_acq_rel);
+    if (bm_unlikely((before & bit) != 0))
+        bm_remote_report_overlap(freed); /* GCOVR_EXCL_LINE */
+    if (before == 0)
+        bm_remote_push(arena, word);
+}
+
 /* Frees a block that lies in a tree of another arena, or aborts when it is no live block. True:
  * so many slabs of that arena wait, completely free, that a sweep is worth while. Any thread. */
 bool bm_remote_free(struct bm_tree *tree, void *block);
+
+/* The same of a slot whose word has others that stay live: most of them, and nothing waits for it.
+ * False: nothing was done, the block needs a closer look, or may complete its word. */
+BM_INLINE bool bm_remote_free_fast(struct bm_tree *tree, void *block)
+{
+    uint32_t offset = bm_tree_offset(tree, block);
+    struct bm_slab *slab = bm_tree_slab_at(tree, offset);
+    struct bm_remote_line *line = bm_slab_remote_line(slab);
+    /* The descriptor and this are lines that others write to: let both come at once. */
+    bm_prefetch_to_write(line);
+    size_t number;
+    if (bm_unlikely(!bm_slab_find_slot(slab, offset, &number)))
+        return false;
+    unsigned index = (unsigned)(number / 64);
+    uint64_t bit = UINT64_C(1) << (number % 64);
+    uint64_t bits = bm_slab_free_or_remote(slab, index);
+    if (bm_unlikely((bits & bit) != 0) || bm_unlikely(bm_slab_may_be_whole(slab, bits | bit)))
+        return false;
+    bm_remote_set_bit(tree->owner, &line->word[index], bit,
+                      (struct bm_remote_block){block, slab->size_class, 0});
+    return true;
+}
 
 /* Merges all pending words into the own ones. Owner, under the gate. */
 void bm_remote_merge(struct bm_arena *arena);

@@ -237,7 +237,7 @@ void bm_huge_verify(const struct bm_huge_heap *heap)
         REQUIRE(huge->chunk.kind == BM_CHUNK_HUGE);
         REQUIRE(huge->previous == previous);
         REQUIRE(bm_chunk_of(huge->user) == &huge->chunk);
-        REQUIRE(bm_chunk_map_has(&heap->regions->map, &huge->chunk));
+        REQUIRE(bm_chunk_map_has(heap->map, &huge->chunk));
         REQUIRE(atomic_load_explicit(&huge->bytes, memory_order_relaxed) <= bm_huge_capacity(huge));
         previous = huge;
     }

@@ -42,14 +42,14 @@ static void *acquire_chunk(struct bm_chunk_source *source, enum bm_page_advice a
 static void publish_chunk(struct bm_chunk_source *source, struct bm_chunk *chunk)
 {
     struct core_heap *heap = lock_heap(source);
-    bm_chunk_map_set(&heap->regions->map, chunk, true);
+    bm_chunk_map_set(heap->map, chunk, true);
     bm_mutex_unlock(&heap->lock);
 }
 
 static void release_chunk(struct bm_chunk_source *source, struct bm_chunk *chunk)
 {
     struct core_heap *heap = lock_heap(source);
-    bm_chunk_map_set(&heap->regions->map, chunk, false);
+    bm_chunk_map_set(heap->map, chunk, false);
     bm_regions_release(heap->regions, chunk, 1);
     heap->chunks--;
     bm_mutex_unlock(&heap->lock);
@@ -91,16 +91,23 @@ static void must(bool is_done, const char *what)
     }
 }
 
+static void *map_zero(size_t bytes)
+{
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    must(memory != MAP_FAILED, "mmap failed");
+    return memory;
+}
+
 void core_heap_init(struct core_heap *heap, size_t arena_bytes, size_t page_bytes)
 {
     memset(heap, 0, sizeof *heap);
     fake_backend_init(&heap->fake, arena_bytes, page_bytes);
     bm_mutex_init(&heap->lock);
-    heap->regions = mmap(NULL, sizeof *heap->regions, PROT_READ | PROT_WRITE,
-                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    must(heap->regions != MAP_FAILED, "mmap failed");
+    heap->regions = map_zero(sizeof *heap->regions);
+    heap->map = map_zero(sizeof *heap->map);
     bm_regions_init(heap->regions, &heap->fake.base);
-    bm_huge_init(&heap->huge, heap->regions);
+    bm_huge_init(&heap->huge, heap->regions, heap->map);
     heap->source = (struct bm_chunk_source){
         .acquire = acquire_chunk,
         .publish = publish_chunk,
@@ -131,6 +138,7 @@ void core_heap_finish(struct core_heap *heap)
     must(atomic_load(&heap->regions->held_bytes) == 0, "bytes are held by nobody");
     must(heap->huge.dedicated_bytes == 0, "a dedicated reservation is lost");
     must(munmap(heap->regions, sizeof *heap->regions) == 0, "munmap failed");
+    must(munmap(heap->map, sizeof *heap->map) == 0, "munmap failed");
     (void)fake_backend_finish(&heap->fake);
 }
 
@@ -207,7 +215,7 @@ void *core_heap_allocate(struct core_heap *heap, struct bm_arena *arena, size_t 
 static struct bm_huge *huge_of(struct core_heap *heap, void *block)
 {
     struct bm_chunk *chunk = bm_chunk_of(block);
-    must(bm_chunk_map_has(&heap->regions->map, chunk), "the block is in no chunk");
+    must(bm_chunk_map_has(heap->map, chunk), "the block is in no chunk");
     return chunk->kind == BM_CHUNK_HUGE ? (struct bm_huge *)chunk : NULL;
 }
 
@@ -238,7 +246,8 @@ void core_heap_free(struct core_heap *heap, struct bm_arena *arena, void *block)
     }
     struct bm_tree *tree = bm_tree_of(block);
     if (tree->owner != arena) {
-        (void)bm_remote_free(tree, block);
+        if (!bm_remote_free_fast(tree, block))
+            (void)bm_remote_free(tree, block);
         return;
     }
     if (bm_arena_free_fast(arena, block))

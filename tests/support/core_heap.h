@@ -27,6 +27,7 @@ struct core_heap {
     struct bm_chunk_source source; /* first: a pointer to it is one to the heap */
     struct fake_backend fake;
     struct bm_regions *regions;
+    struct bm_chunk_map *map;
     struct bm_huge_heap huge;
     struct bm_mutex lock;
     size_t chunks; /* that arenas hold now */

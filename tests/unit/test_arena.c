@@ -64,7 +64,7 @@ TEST_WITHIN(arena, begins_behind_the_header_of_its_first_tree)
     expect(arena->trees == 1 && arena->slabs_live == 0 && tree->owner == arena);
     expect((char *)arena == (char *)tree + BM_TREE_HEADER_LEAVES * BM_LEAF_BYTES);
     expect(tree->header_leaves == BM_TREE_HEADER_LEAVES + BM_ARENA_LEAVES);
-    expect(bm_chunk_map_has(&heap.regions->map, &tree->chunk));
+    expect(bm_chunk_map_has(heap.map, &tree->chunk));
     expect(heap.chunks == 1);
 }
 
@@ -765,8 +765,8 @@ TEST_WITHIN(arena, a_listed_slab_stays_listed_below_its_quota)
 
 TEST_WITHIN(arena, no_chunk_lies_beyond_the_address_space)
 {
-    expect(!bm_chunk_map_has(&heap.regions->map, bm_chunk_of((void *)UINTPTR_MAX)));
-    expect(!bm_chunk_map_has(&heap.regions->map, bm_chunk_of((void *)(UINT64_C(3) << 47))));
+    expect(!bm_chunk_map_has(heap.map, bm_chunk_of((void *)UINTPTR_MAX)));
+    expect(!bm_chunk_map_has(heap.map, bm_chunk_of((void *)(UINT64_C(3) << 47))));
 }
 
 TEST_WITHIN(arena, the_fast_path_leaves_what_starts_no_slot)

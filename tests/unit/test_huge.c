@@ -72,11 +72,11 @@ TEST_WITHIN(huge, rounds_to_pages_and_is_found)
         expect((uintptr_t)huge->user % 4096 == 0);
         expect(bm_huge_capacity(huge) >= bytes_of(huge));
         expect(bm_chunk_of(huge->user) == &huge->chunk);
-        expect(bm_chunk_map_has(&heap.regions->map, &huge->chunk));
+        expect(bm_chunk_map_has(heap.map, &huge->chunk));
         expect(fake_backend_is_committed(&heap.fake, huge->user, bytes_of(huge)));
         touch(huge, 1);
         release(huge);
-        expect(!bm_chunk_map_has(&heap.regions->map, &huge->chunk));
+        expect(!bm_chunk_map_has(heap.map, &huge->chunk));
     }
 }
 
@@ -315,8 +315,8 @@ TEST_WITHIN(huge, recovers_what_was_not_released_yet)
     bm_huge_mark_free(lost, lost->user);
     bm_huge_recover(&heap.huge, kept);
     core_heap_verify(&heap);
-    expect(!bm_chunk_map_has(&heap.regions->map, &lost->chunk));
-    expect(bm_chunk_map_has(&heap.regions->map, &kept->chunk));
+    expect(!bm_chunk_map_has(heap.map, &lost->chunk));
+    expect(bm_chunk_map_has(heap.map, &kept->chunk));
     expect(atomic_load(&live->state) == BM_HUGE_LIVE);
     release_kept();
     release(live);
@@ -430,7 +430,7 @@ TEST_WITHIN(huge, moves_a_dedicated_block)
     struct bm_huge *moved = bm_huge_resize(&heap.huge, huge, 500 * MIB);
     core_heap_verify(&heap);
     expect(moved != NULL && moved != huge);
-    expect(!bm_chunk_map_has(&heap.regions->map, &huge->chunk));
+    expect(!bm_chunk_map_has(heap.map, &huge->chunk));
     expect(bytes_of(moved) == 500 * MIB && is_touched(moved->user, 200 * MIB, 6));
     expect(bm_chunk_of(moved->user) == &moved->chunk);
     touch(moved, 7);

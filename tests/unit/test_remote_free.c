@@ -40,7 +40,8 @@ static void *allocate(size_t bytes)
 
 static bool remote_free(void *block)
 {
-    return bm_remote_free(bm_tree_of(block), block);
+    struct bm_tree *tree = bm_tree_of(block);
+    return !bm_remote_free_fast(tree, block) && bm_remote_free(tree, block);
 }
 
 static bool has_remote_bit(void *block)

@@ -671,7 +671,7 @@ static void move_the_block(void)
 
 static void hide_the_header(void)
 {
-    bm_chunk_map_set(&heap.regions->map, &huge_header()->chunk, false);
+    bm_chunk_map_set(heap.map, &huge_header()->chunk, false);
 }
 
 static void exceed_the_capacity(void)
@@ -685,7 +685,7 @@ Test(verify, finds_broken_huge_blocks)
         {"huge->chunk.kind == BM_CHUNK_HUGE", change_the_huge_kind, verify_huge},
         {"huge->previous == previous", break_a_huge_link, verify_huge},
         {"bm_chunk_of(huge->user) == &huge->chunk", move_the_block, verify_huge},
-        {"bm_chunk_map_has(&heap->regions->map, &huge->chunk)", hide_the_header, verify_huge},
+        {"bm_chunk_map_has(heap->map, &huge->chunk)", hide_the_header, verify_huge},
         {"bm_huge_capacity(huge)", exceed_the_capacity, verify_huge},
     };
     CHECK_ALL(corruptions);
