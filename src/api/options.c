@@ -80,8 +80,11 @@ static bool set_background_purge(const char *text, size_t length)
 
 static bool set_check(const char *text, size_t length)
 {
-    bm_options.check_at_exit = is_text(text, length, "exit");
-    return BM_HARDENED && (bm_options.check_at_exit || is_text(text, length, "off"));
+    bool is_exit = is_text(text, length, "exit");
+    if (!BM_HARDENED || (!is_exit && !is_text(text, length, "off")))
+        return false;
+    bm_options.check_at_exit = is_exit;
+    return true;
 }
 
 static bool set_guard_empty(const char *text, size_t length)
