@@ -115,7 +115,7 @@ void *bm_block_allocate_aligned(size_t alignment, size_t bytes, bool *is_zero)
 {
     *is_zero = false;
     /* What no address space can hold is no reason to give back what lies free. */
-    if (bytes > PTRDIFF_MAX || (uint64_t)bytes >> BM_ADDRESS_BITS != 0)
+    if (bytes > PTRDIFF_MAX || (uint64_t)(bytes | alignment) >> BM_ADDRESS_BITS != 0)
         return NULL;
     void *block = allocate_aligned(alignment, bytes, is_zero);
     if (bm_likely(block != NULL))

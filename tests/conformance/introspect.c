@@ -22,7 +22,7 @@ static void warm_up(void)
 }
 
 /* A program that asks for the impossible to see it fail keeps what it has at hand. */
-Test(introspect, impossible_sizes_give_nothing_back)
+Test(introspect, impossible_sizes_and_alignments_give_nothing_back)
 {
     buddymalloc_free(buddymalloc_malloc(8 * MIB));
     size_t before = buddymalloc_mallinfo2().keepcost;
@@ -30,6 +30,8 @@ Test(introspect, impossible_sizes_give_nothing_back)
     void *volatile block = buddymalloc_malloc(PTRDIFF_MAX);
     cr_assert_null(block);
     block = buddymalloc_aligned_alloc(64, (size_t)1 << 60);
+    cr_assert_null(block);
+    block = buddymalloc_aligned_alloc(SIZE_MAX / 2 + 1, 64);
     cr_assert_null(block);
     cr_assert_eq(buddymalloc_mallinfo2().keepcost, before);
 }
