@@ -119,19 +119,18 @@ size_t buddymalloc_set_limit(size_t bytes);
 
 /* Hardened library: looks at every live block for writes behind its end, and at all free slots for
  * writes after their free, and aborts as buddymalloc_free would. Other threads may go on meanwhile;
- * it takes time in proportion to the heap. The number of live blocks looked at, one of the
- * library's own a thread among them; always 0 in the default library, which has nothing to look
- * at. */
+ * it takes time in proportion to the heap. The number of live blocks looked at; always 0 in the
+ * default library, which has nothing to look at. */
 size_t buddymalloc_check_blocks(void);
 
 /* Bytes that count against the limit at the time of the call, whether one is set or not. */
 size_t buddymalloc_held_bytes(void);
 
 /* Sets a parameter; 1 on success, 0 on error. M_PERTURB holds for the calling thread and those that
- * start later. The others of mallopt(3) steer parts of glibc's allocator that this one doesn't
- * have: M_MXFAST from 0 to 160, M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_MMAP_MAX,
- * M_CHECK_ACTION, M_ARENA_TEST and M_ARENA_MAX are accepted, for programs that insist, and have no
- * effect. */
+ * start later, but not in the hardened library, where what is new or freed is zero. The others of
+ * mallopt(3) steer parts of glibc's allocator that this one doesn't have: M_MXFAST from 0 to 160,
+ * M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_MMAP_MAX, M_CHECK_ACTION, M_ARENA_TEST and
+ * M_ARENA_MAX are accepted, for programs that insist, and have no effect. */
 int buddymalloc_mallopt(int parameter, int value);
 
 /* Figures of the whole process at the time of the call. mallinfo2(3). */

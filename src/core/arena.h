@@ -120,7 +120,12 @@ struct bm_arena {
     _Atomic(struct bm_tree *) own_chunks[BM_OWN_CHUNKS];
 };
 
-enum { BM_ARENA_LEAVES = (sizeof(struct bm_arena) + BM_LEAF_BYTES - 1) / BM_LEAF_BYTES };
+enum {
+    /* Behind an arena, as safe as it: what the hardened library keeps for the thread. */
+    BM_ARENA_ANNEX_BYTES = BM_HARDENED ? 2304 : 0,
+    BM_ARENA_LEAVES =
+        (sizeof(struct bm_arena) + BM_ARENA_ANNEX_BYTES + BM_LEAF_BYTES - 1) / BM_LEAF_BYTES,
+};
 
 _Static_assert(BM_OWN_CHUNKS == (UINT64_C(1) << 32) >> BM_CHUNK_SHIFT, "see bm_arena_own_chunk");
 _Static_assert(
@@ -140,6 +145,12 @@ static inline bool bm_arena_may_hold(const struct bm_arena *arena)
 static inline bool bm_arena_may_keep(const struct bm_arena *arena)
 {
     return !BM_HARDENED && bm_arena_may_hold(arena);
+}
+
+/* Whatever an owner before has left in it. Owner. */
+static inline void *bm_arena_annex(struct bm_arena *arena)
+{
+    return arena + 1;
 }
 
 /* Whether it is the tree that the arena itself lies in. */

@@ -297,6 +297,28 @@ Test(hardened, quarantine_ends_with_its_thread)
     cr_expect_eq(after.hblks, before.hblks);
 }
 
+static void *count_blocks_before_and_after_a_free(void *counts)
+{
+    size_t *count = counts;
+    count[0] = buddymalloc_check_blocks();
+    void *block = buddymalloc_malloc(100);
+    count[1] = buddymalloc_check_blocks();
+    buddymalloc_free(block);
+    count[2] = buddymalloc_check_blocks();
+    return NULL;
+}
+
+/* Else what runs over the end of a block could reach it. */
+Test(hardened, quarantine_is_no_block)
+{
+    size_t count[3];
+    pthread_t thread;
+    cr_assert_eq(pthread_create(&thread, NULL, count_blocks_before_and_after_a_free, count), 0);
+    cr_assert_eq(pthread_join(thread, NULL), 0);
+    cr_expect_eq(count[1], count[0] + 1);
+    cr_expect_eq(count[2], count[0], "%zu blocks, %zu before", count[2], count[0]);
+}
+
 /* ---- no memory ---- */
 
 static void *exhaust(size_t size)

@@ -298,9 +298,8 @@ static void check_heap(void)
     struct buddymalloc_info info = buddymalloc_mallinfo2();
     size_t used_bytes = info.uordblks + info.hblkhd;
     check(BM_HARDENED ? used_bytes >= live.bytes : used_bytes == live.bytes);
-    /* One block of each thread's is the library's own; the main thread's among them. */
     size_t blocks = buddymalloc_check_blocks();
-    check(!BM_HARDENED || (blocks >= live.blocks && blocks <= live.blocks + worker_count + 1));
+    check(!BM_HARDENED || blocks == live.blocks);
 }
 
 static void pause_and_check(void)

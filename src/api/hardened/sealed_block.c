@@ -13,8 +13,7 @@
 #include "base/bits.h"
 #include "base/message.h"
 
-_Static_assert(sizeof(struct bm_quarantine) + BM_SEAL_BYTES <= BM_SMALL_MAX,
-               "a quarantine lies in a slot");
+_Static_assert(sizeof(struct bm_quarantine) <= BM_ARENA_ANNEX_BYTES, "see make_quarantine");
 
 /* Pages up to so many bytes are cleared when they are freed, and stay. */
 enum { CLEARED_BY_HAND_MAX = 128 * 1024 };
@@ -293,16 +292,15 @@ static void empty_quarantine(void)
     bm_sealed_drop_kept();
 }
 
-/* False: no memory. Then it is tried again only now and then: to find out is expensive. */
+/* Out of reach of what runs over the end of a block. Emptied, for a thread that vanished in a fork
+ * may have left it half changed. False: the thread has no arena. */
 static BM_SLOW bool make_quarantine(void)
 {
-    enum { FREES_BETWEEN_TRIES = 1024 };
-    bool is_zero;
-    if (bm_thread.arena == NULL || bm_thread.frees_without_quarantine++ % FREES_BETWEEN_TRIES != 0)
+    if (bm_thread.arena == NULL)
         return false;
-    size_t bytes = sizeof(struct bm_quarantine);
-    bm_thread.quarantine = allocate(BM_QUANTUM, bytes, bytes, &is_zero);
-    return bm_thread.quarantine != NULL;
+    bm_thread.quarantine = bm_arena_annex(bm_thread.arena);
+    *bm_thread.quarantine = (struct bm_quarantine){0};
+    return true;
 }
 
 static BM_SLOW void make_room(struct bm_quarantine *quarantine, size_t bytes)
@@ -424,17 +422,10 @@ void bm_sealed_check_detained(void)
 
 void bm_sealed_end_thread(void)
 {
-    struct bm_sealed_place found;
-    struct bm_sealed sealed;
-    struct bm_quarantine *quarantine = bm_thread.quarantine;
-    if (quarantine == NULL)
+    if (bm_thread.quarantine == NULL)
         return;
     empty_quarantine();
     bm_thread.quarantine = NULL;
-    find(quarantine, "free", &found, &sealed);
-    (void)bm_seal_break(found.start, found.capacity, sealed.seal);
-    memset(found.start, 0, found.capacity - BM_SEAL_BYTES);
-    release_slot(found.start);
 }
 
 /* ---- resize ---- */
