@@ -9,6 +9,7 @@
 #ifndef BM_API_THREAD_ARENA_H
 #define BM_API_THREAD_ARENA_H
 
+#include "api/housekeeping.h"
 #include "core/arena.h"
 
 enum bm_thread_state {
@@ -26,10 +27,10 @@ struct bm_thread {
     struct bm_arena *arena; /* NULL: none */
     enum bm_thread_state state;
     unsigned destructor_rounds;
-    unsigned slow_calls;              /* a slow path counts for several, see bm_thread_tick */
-    bool is_in_tick;                  /* whatever the clock calls may allocate */
-    struct bm_quarantine *quarantine; /* of the hardened library; NULL: none yet */
-    unsigned frees_without_quarantine;
+    unsigned slow_calls; /* a slow path counts for several, see bm_thread_tick */
+    bool is_in_tick;     /* whatever the clock calls may allocate */
+    struct bm_quarantine
+        *quarantine; /* of the hardened library, in the arena's annex; NULL: none */
 };
 
 extern __thread struct bm_thread bm_thread;
@@ -49,10 +50,11 @@ enum {
 void bm_thread_tick(void);
 void bm_thread_tick_now(void);
 
-/* To be called instead where calls come far more often and free no page. */
+/* The same where calls come far more often. */
 BM_INLINE void bm_thread_tick_seldom(void)
 {
-    if (bm_unlikely(++bm_thread.slow_calls % BM_CALLS_PER_TICK == 0))
+    if (bm_unlikely(++bm_thread.slow_calls % BM_CALLS_PER_TICK == 0) ||
+        bm_unlikely(bm_peek(bm_housekeeper.wants_ticks)))
         bm_thread_tick_now();
 }
 

@@ -63,6 +63,12 @@ static bool others_are_free(struct bm_slab *slab, unsigned except)
     return true;
 }
 
+BM_COLD void bm_remote_report(const char *what, struct bm_slab *slab, void *block)
+{
+    bool is_none = slab == bm_tree_of(slab)->slabs;
+    bm_misuse(what, block, is_none ? 0 : bm_slab_slot_bytes(slab));
+}
+
 /* No test can time it: GCOVR_EXCL_START */
 BM_COLD void bm_remote_report_overlap(struct bm_remote_block freed)
 {
@@ -90,12 +96,12 @@ bool bm_remote_free(struct bm_tree *tree, void *block)
     struct bm_slab *slab = bm_tree_slab_at(tree, offset);
     size_t number = 0;
     if (bm_unlikely(!bm_slab_find_slot(slab, offset, &number)))
-        bm_misuse("invalid free", block, slab == tree->slabs ? 0 : bm_slab_slot_bytes(slab));
+        bm_remote_report("invalid free", slab, block);
     unsigned index = (unsigned)(number / 64);
     uint64_t bit = UINT64_C(1) << (number % 64);
     uint64_t bits = bm_slab_free_or_remote(slab, index);
     if (bm_unlikely((bits & bit) != 0))
-        bm_misuse("double free", block, bm_slab_slot_bytes(slab));
+        bm_remote_report("double free", slab, block);
     struct bm_remote_block freed = {block, slab->size_class, 0};
     if (freed.size_class == BM_PAGE_CLASS) /* of another slab they change under the gate alone */
         freed.leaves = slab->leaves;

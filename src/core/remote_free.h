@@ -27,7 +27,8 @@ struct bm_remote_block {
     unsigned leaves; /* of a page block */
 };
 
-/* Freed twice at one moment: aborts. */
+/* Abort: the block is no live one of the slab; or it was freed twice at one moment. */
+BM_NORETURN void bm_remote_report(const char *what, struct bm_slab *slab, void *block);
 BM_NORETURN void bm_remote_report_overlap(struct bm_remote_block freed);
 
 /* Puts a word that was zero on the arena's pending list. */
@@ -47,8 +48,8 @@ BM_INLINE void bm_remote_set_bit(struct bm_arena *arena, struct bm_remote *word,
  * so many slabs of that arena wait, completely free, that a sweep is worth while. Any thread. */
 bool bm_remote_free(struct bm_tree *tree, void *block);
 
-/* The same of a slot whose word has others that stay live: most of them, and nothing waits for it.
- * False: nothing was done, the block needs a closer look, or may complete its word. */
+/* The same of most slots, those whose word has others that stay live. False: nothing was done, for
+ * this may be the last of its word. */
 BM_INLINE bool bm_remote_free_fast(struct bm_tree *tree, void *block)
 {
     uint32_t offset = bm_tree_offset(tree, block);
@@ -58,11 +59,13 @@ BM_INLINE bool bm_remote_free_fast(struct bm_tree *tree, void *block)
     bm_prefetch_to_write(line);
     size_t number;
     if (bm_unlikely(!bm_slab_find_slot(slab, offset, &number)))
-        return false;
+        bm_remote_report("invalid free", slab, block);
     unsigned index = (unsigned)(number / 64);
     uint64_t bit = UINT64_C(1) << (number % 64);
     uint64_t bits = bm_slab_free_or_remote(slab, index);
-    if (bm_unlikely((bits & bit) != 0) || bm_unlikely(bm_slab_may_be_whole(slab, bits | bit)))
+    if (bm_unlikely((bits & bit) != 0))
+        bm_remote_report("double free", slab, block);
+    if (bm_unlikely(bm_slab_may_be_whole(slab, bits | bit)))
         return false;
     bm_remote_set_bit(tree->owner, &line->word[index], bit,
                       (struct bm_remote_block){block, slab->size_class, 0});

@@ -224,7 +224,7 @@ active proctype owner() {
 over: skip
 }
 
-/* bm_remote_free */
+/* bm_remote_free_fast, bm_remote_free */
 inline free_remote(s) {
     before = remote[WORD(s)];
     if
