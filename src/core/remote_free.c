@@ -81,10 +81,10 @@ BM_COLD void bm_remote_report_overlap(struct bm_remote_block freed)
 
 /* Whether this free leaves so many slabs completely free that a sweep is worth while, once the bit
  * is set. A guess, for others free at the same time. */
-static bool completes_many(struct bm_arena *arena, struct bm_slab *slab, unsigned index,
-                           uint64_t bits)
+static bool completes_many(struct bm_arena *arena, struct bm_remote_slot slot)
 {
-    if (bits != bm_slab_word_mask(slab, index) || !others_are_free(slab, index))
+    if (slot.bits != bm_slab_word_mask(slot.slab, slot.index) ||
+        !others_are_free(slot.slab, slot.index))
         return false;
     uint32_t others = atomic_fetch_add_explicit(&arena->completed, 1, memory_order_relaxed);
     return others + 1 >= atomic_load_explicit(&arena->sweep_after, memory_order_relaxed);
@@ -92,21 +92,12 @@ static bool completes_many(struct bm_arena *arena, struct bm_slab *slab, unsigne
 
 bool bm_remote_free(struct bm_tree *tree, void *block)
 {
-    uint32_t offset = bm_tree_offset(tree, block);
-    struct bm_slab *slab = bm_tree_slab_at(tree, offset);
-    size_t number = 0;
-    if (bm_unlikely(!bm_slab_find_slot(slab, offset, &number)))
-        bm_remote_report("invalid free", slab, block);
-    unsigned index = (unsigned)(number / 64);
-    uint64_t bit = UINT64_C(1) << (number % 64);
-    uint64_t bits = bm_slab_free_or_remote(slab, index);
-    if (bm_unlikely((bits & bit) != 0))
-        bm_remote_report("double free", slab, block);
-    struct bm_remote_block freed = {block, slab->size_class, 0};
+    struct bm_remote_slot slot = bm_remote_find(tree, block);
+    struct bm_remote_block freed = {block, slot.slab->size_class, 0};
     if (freed.size_class == BM_PAGE_CLASS) /* of another slab they change under the gate alone */
-        freed.leaves = slab->leaves;
-    bool wants_sweep = completes_many(tree->owner, slab, index, bits | bit);
-    bm_remote_set_bit(tree->owner, &bm_slab_remote_line(slab)->word[index], bit, freed);
+        freed.leaves = slot.slab->leaves;
+    bool wants_sweep = completes_many(tree->owner, slot);
+    bm_remote_set_bit(tree->owner, slot.word, slot.bit, freed);
     return wants_sweep;
 }
 

@@ -44,13 +44,17 @@ BM_INLINE void bm_remote_set_bit(struct bm_arena *arena, struct bm_remote *word,
         bm_remote_push(arena, word);
 }
 
-/* Frees a block that lies in a tree of another arena, or aborts when it is no live block. True:
- * so many slabs of that arena wait, completely free, that a sweep is worth while. Any thread. */
-bool bm_remote_free(struct bm_tree *tree, void *block);
+/* Where the bit of a block is, and the bits of its word, own and remote, once that one is set. */
+struct bm_remote_slot {
+    struct bm_slab *slab;
+    unsigned index; /* of the word */
+    struct bm_remote *word;
+    uint64_t bit;
+    uint64_t bits;
+};
 
-/* The same of most slots, those whose word has others that stay live. False: nothing was done, for
- * this may be the last of its word. */
-BM_INLINE bool bm_remote_free_fast(struct bm_tree *tree, void *block)
+/* Aborts when the address is that of no live block. */
+BM_INLINE struct bm_remote_slot bm_remote_find(struct bm_tree *tree, void *block)
 {
     uint32_t offset = bm_tree_offset(tree, block);
     struct bm_slab *slab = bm_tree_slab_at(tree, offset);
@@ -65,10 +69,22 @@ BM_INLINE bool bm_remote_free_fast(struct bm_tree *tree, void *block)
     uint64_t bits = bm_slab_free_or_remote(slab, index);
     if (bm_unlikely((bits & bit) != 0))
         bm_remote_report("double free", slab, block);
-    if (bm_unlikely(bm_slab_may_be_whole(slab, bits | bit)))
+    return (struct bm_remote_slot){slab, index, &line->word[index], bit, bits | bit};
+}
+
+/* Frees a block that lies in a tree of another arena, or aborts when it is no live block. True:
+ * so many slabs of that arena wait, completely free, that a sweep is worth while. Any thread. */
+bool bm_remote_free(struct bm_tree *tree, void *block);
+
+/* The same of most slots, those whose word has others that stay live. False: nothing was done, for
+ * this may be the last of its word. */
+BM_INLINE bool bm_remote_free_fast(struct bm_tree *tree, void *block)
+{
+    struct bm_remote_slot slot = bm_remote_find(tree, block);
+    if (bm_unlikely(bm_slab_may_be_whole(slot.slab, slot.bits)))
         return false;
-    bm_remote_set_bit(tree->owner, &line->word[index], bit,
-                      (struct bm_remote_block){block, slab->size_class, 0});
+    bm_remote_set_bit(tree->owner, slot.word, slot.bit,
+                      (struct bm_remote_block){block, slot.slab->size_class, 0});
     return true;
 }
 

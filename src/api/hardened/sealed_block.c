@@ -13,7 +13,8 @@
 #include "base/bits.h"
 #include "base/message.h"
 
-_Static_assert(sizeof(struct bm_quarantine) <= BM_ARENA_ANNEX_BYTES, "see make_quarantine");
+_Static_assert(!BM_HARDENED || sizeof(struct bm_quarantine) <= BM_ARENA_ANNEX_BYTES,
+               "see make_quarantine");
 
 /* Pages up to so many bytes are cleared when they are freed, and stay. */
 enum { CLEARED_BY_HAND_MAX = 128 * 1024 };
