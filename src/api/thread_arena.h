@@ -27,10 +27,9 @@ struct bm_thread {
     struct bm_arena *arena; /* NULL: none */
     enum bm_thread_state state;
     unsigned destructor_rounds;
-    unsigned slow_calls; /* a slow path counts for several, see bm_thread_tick */
-    bool is_in_tick;     /* whatever the clock calls may allocate */
-    struct bm_quarantine
-        *quarantine; /* of the hardened library, in the arena's annex; NULL: none */
+    unsigned slow_calls;              /* a slow path counts for several, see bm_thread_tick */
+    bool is_in_tick;                  /* whatever the clock calls may allocate */
+    struct bm_quarantine *quarantine; /* of the hardened library: in the arena's annex, or NULL */
 };
 
 extern __thread struct bm_thread bm_thread;
