@@ -61,7 +61,7 @@ BM_INLINE struct bm_remote_slot bm_remote_find(struct bm_tree *tree, void *block
     struct bm_remote_line *line = bm_slab_remote_line(slab);
     /* The descriptor and this are lines that others write to: let both come at once. */
     bm_prefetch_to_write(line);
-    size_t number;
+    size_t number = 0;
     if (bm_unlikely(!bm_slab_find_slot(slab, offset, &number)))
         bm_remote_report("invalid free", slab, block);
     unsigned index = (unsigned)(number / 64);
