@@ -34,6 +34,7 @@ BM_NORETURN void bm_remote_report_overlap(struct bm_remote_block freed);
 /* Puts a word that was zero on the arena's pending list. */
 void bm_remote_push(struct bm_arena *arena, struct bm_remote *word);
 
+/* The free itself: from here on the slot is the owner's. */
 BM_INLINE void bm_remote_set_bit(struct bm_arena *arena, struct bm_remote *word, uint64_t bit,
                                  struct bm_remote_block freed)
 {

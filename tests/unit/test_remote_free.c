@@ -568,3 +568,25 @@ TEST_WITHIN(remote_free, threads_free_while_the_owner_works)
     free(own);
     free(blocks);
 }
+
+static void free_fast(void *block)
+{
+    (void)bm_remote_free_fast(bm_tree_of(block), block);
+}
+
+static void free_fast_twice(void *block)
+{
+    free_fast(block);
+    free_fast(block);
+}
+
+/* At the second look of the slow way the owner may have given the slot out again. */
+TEST_WITHIN(remote_free, what_is_no_live_block_at_the_first_look_aborts)
+{
+    char *block = allocate(100);
+    void *neighbour = allocate(100); /* else the first free would complete their word */
+    expect(dies_saying("double free of 0x", free_fast_twice, block));
+    expect(dies_saying("invalid free of 0x", free_fast, block + 16));
+    core_heap_free(&heap, arena, block);
+    core_heap_free(&heap, arena, neighbour);
+}
