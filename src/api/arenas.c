@@ -59,14 +59,32 @@ struct bm_arena *bm_arenas_create(void)
     return arena;
 }
 
+/* One that waits for an owner, now no longer idle; or NULL. */
+static struct bm_arena *take_idle(void)
+{
+    if (atomic_load_explicit(&idle_arenas, memory_order_relaxed) == 0)
+        return NULL;
+    struct bm_arena *arena = arenas;
+    while (arena != NULL && !arena->is_idle)
+        arena = arena->next;
+    if (arena != NULL)
+        set_idle(arena, false);
+    return arena;
+}
+
+/* Whoever sweeps an arena that is taken here, and adopted only then, still does it as its owner. */
 struct bm_arena *bm_arenas_adopt_or_create(void)
 {
-    for (struct bm_arena *arena = arenas; arena != NULL; arena = arena->next)
-        if (arena->is_idle) {
-            set_idle(arena, false);
-            return arena;
-        }
-    return bm_arenas_create();
+    bm_system_lock();
+    struct bm_arena *adopted = take_idle();
+    struct bm_arena *created = adopted == NULL ? bm_arenas_create() : NULL;
+    bm_system_unlock();
+    if (adopted == NULL)
+        return created;
+    bm_mutex_lock(&adopted->gate);
+    bm_arena_adopt(adopted);
+    bm_mutex_unlock(&adopted->gate);
+    return adopted;
 }
 
 void bm_arenas_let_go(struct bm_arena *arena)
@@ -86,44 +104,50 @@ void bm_arenas_let_go(struct bm_arena *arena)
 
 /* ---- visits ---- */
 
-void bm_arenas_visit(bool (*only_if)(const struct bm_arena *arena),
-                     void (*visit)(struct bm_arena *arena, void *context), void *context)
+/* System-memory lock. */
+static void unpin(struct bm_arena *arena)
+{
+    arena->pins--;
+    destroy_if_empty(arena);
+}
+
+void bm_arenas_visit(void (*visit)(struct bm_arena *arena, void *context),
+                     void (*afterwards)(void *context), void *context)
 {
     bm_system_init();
     bm_system_lock();
     for (struct bm_arena *arena = arenas; arena != NULL;) {
-        if (only_if == NULL || only_if(arena)) {
-            arena->pins++;
-            bm_system_unlock();
-            bm_mutex_lock(&arena->gate);
-            visit(arena, context);
-            bm_mutex_unlock(&arena->gate);
-            bm_system_lock();
-            arena->pins--;
-        }
+        arena->pins++;
+        bm_system_unlock();
+        bm_mutex_lock(&arena->gate);
+        visit(arena, context);
+        bm_mutex_unlock(&arena->gate);
+        if (afterwards != NULL)
+            afterwards(context);
+        bm_system_lock();
         struct bm_arena *next = arena->next;
-        destroy_if_empty(arena);
+        unpin(arena);
         arena = next;
     }
     bm_system_unlock();
 }
 
-static bool wants_sweep(const struct bm_arena *arena)
+void bm_arenas_pin(struct bm_arena *arena)
 {
-    return atomic_load_explicit(&arena->completed, memory_order_relaxed) >=
-           atomic_load_explicit(&arena->sweep_after, memory_order_relaxed);
+    bm_system_lock();
+    arena->pins++;
+    bm_system_unlock();
 }
 
-static void sweep(struct bm_arena *arena, void *context)
+void bm_arenas_sweep_pinned(struct bm_arena *arena)
 {
-    (void)context;
+    bm_mutex_lock(&arena->gate);
     bm_remote_sweep(arena);
     bm_arena_shed(arena);
-}
-
-void bm_arenas_sweep(void)
-{
-    bm_arenas_visit(wants_sweep, sweep, NULL);
+    bm_mutex_unlock(&arena->gate);
+    bm_system_lock();
+    unpin(arena);
+    bm_system_unlock();
 }
 
 /* ---- decay ---- */
@@ -155,11 +179,10 @@ uint64_t bm_arenas_decay(uint64_t now_ms)
         bm_system_unlock();
         uint64_t due = decay_one(arena, now_ms, &purged_leaves);
         bm_system_lock();
-        arena->pins--;
         if (soonest_due_ms > due)
             soonest_due_ms = due;
         next_to_decay = arena->next;
-        destroy_if_empty(arena);
+        unpin(arena);
     }
     uint64_t soonest = next_to_decay != NULL ? now_ms : soonest_due_ms;
     bm_system_unlock();

@@ -9,7 +9,8 @@
 
 #include "core/arena.h"
 
-/* An arena that an ended thread left behind, or a new one. NULL: no memory. System-memory lock. */
+/* An arena that an ended thread left behind, or a new one. NULL: no memory. Holds no lock on
+ * entry. */
 struct bm_arena *bm_arenas_adopt_or_create(void);
 struct bm_arena *bm_arenas_create(void);
 
@@ -17,13 +18,15 @@ struct bm_arena *bm_arenas_create(void);
  * one after a while. Holds no lock on entry. */
 void bm_arenas_let_go(struct bm_arena *arena);
 
-/* Calls visit for every arena, its gate held and nothing else. `only_if` (NULL: all) is asked
- * first, under the system-memory lock. */
-void bm_arenas_visit(bool (*only_if)(const struct bm_arena *arena),
-                     void (*visit)(struct bm_arena *arena, void *context), void *context);
+/* Calls visit for every arena, its gate held and nothing else; and then `afterwards` (NULL:
+ * nothing) without a lock. */
+void bm_arenas_visit(void (*visit)(struct bm_arena *arena, void *context),
+                     void (*afterwards)(void *context), void *context);
 
-/* Sweeps the arenas that have enough completed slabs waiting. */
-void bm_arenas_sweep(void);
+/* Sweeps an arena, and lets go of it. It was pinned before, while a block in it was sure to be
+ * live. */
+void bm_arenas_pin(struct bm_arena *arena);
+void bm_arenas_sweep_pinned(struct bm_arena *arena);
 
 /* bm_arena_decay for the next few arenas, those left out whose gate is taken. Returns when to call
  * again; UINT64_MAX: none of them all has anything to wait for. One call at a time. */

@@ -256,8 +256,14 @@ static void free_huge(struct bm_huge *huge, void *block)
 /* What was just freed may be what the housekeeper waits for. */
 static BM_SLOW void free_remote_slow(struct bm_tree *tree, void *block)
 {
-    if (bm_unlikely(bm_remote_free(tree, block)))
-        bm_arenas_sweep();
+    struct bm_arena *arena = tree->owner;
+    struct bm_remote_slot slot = bm_remote_find(tree, block);
+    bool wants_sweep = bm_remote_completes_many(arena, slot);
+    if (bm_unlikely(wants_sweep))
+        bm_arenas_pin(arena);
+    bm_remote_free(arena, slot, block);
+    if (bm_unlikely(wants_sweep))
+        bm_arenas_sweep_pinned(arena);
     bm_thread_tick();
 }
 

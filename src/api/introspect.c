@@ -37,7 +37,7 @@ static void add_arena(struct bm_arena *arena, void *context)
 static void count_heap(struct heap_stats *stats)
 {
     *stats = (struct heap_stats){0};
-    bm_arenas_visit(NULL, add_arena, stats);
+    bm_arenas_visit(add_arena, NULL, stats);
     bm_system_stats(&stats->system);
 }
 
@@ -77,22 +77,28 @@ static void put_line(struct bm_message *message, const char *name, size_t value)
 struct stats_print {
     size_t arenas;
     struct bm_arena_stats sum;
+    struct bm_message message; /* of the arena that was counted last */
 };
 
-/* Counts before it writes: nothing slow happens under a gate but the write itself. */
-static void print_arena(struct bm_arena *arena, void *context)
+static void describe_arena(struct bm_arena *arena, void *context)
 {
     struct stats_print *print = context;
     struct bm_arena_stats before = print->sum;
-    struct bm_message message;
+    struct bm_message *message = &print->message;
     bm_arena_count(arena, &print->sum);
-    bm_message_init(&message);
-    bm_message_text(&message, "Arena ");
-    bm_message_decimal(&message, print->arenas++);
-    bm_message_text(&message, ":\n");
-    put_line(&message, "system bytes", print->sum.held_bytes - before.held_bytes);
-    put_line(&message, "in use bytes", print->sum.used_bytes - before.used_bytes);
-    bm_message_write(&message, STDERR_FILENO);
+    bm_message_init(message);
+    bm_message_text(message, "Arena ");
+    bm_message_decimal(message, print->arenas++);
+    bm_message_text(message, ":\n");
+    put_line(message, "system bytes", print->sum.held_bytes - before.held_bytes);
+    put_line(message, "in use bytes", print->sum.used_bytes - before.used_bytes);
+}
+
+/* Without the gate: who reads standard error may be slow. */
+static void print_message(void *context)
+{
+    const struct stats_print *print = context;
+    bm_message_write(&print->message, STDERR_FILENO);
 }
 
 BM_PUBLIC void buddymalloc_malloc_stats(void)
@@ -100,7 +106,7 @@ BM_PUBLIC void buddymalloc_malloc_stats(void)
     struct stats_print print = {0};
     struct bm_system_stats system = {0};
     struct bm_message message;
-    bm_arenas_visit(NULL, print_arena, &print);
+    bm_arenas_visit(describe_arena, print_message, &print);
     bm_system_stats(&system);
     bm_message_init(&message);
     bm_message_text(&message, "Total (incl. huge blocks):\n");

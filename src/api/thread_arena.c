@@ -67,9 +67,7 @@ static BM_SLOW struct bm_arena *attach(void)
     (void)pthread_once(&once, init);
     if (bm_thread.state == BM_THREAD_ENDED)
         return enter_shared();
-    bm_system_lock();
     struct bm_arena *arena = bm_arenas_adopt_or_create();
-    bm_system_unlock();
     if (arena == NULL)
         return enter_shared();
     bm_thread.arena = arena;

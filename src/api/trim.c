@@ -29,7 +29,7 @@ bool bm_trim(size_t keep_bytes)
     size_t begin = bm_system_begin_trim();
     if (bm_thread.arena != NULL)
         trim_own(bm_thread.arena);
-    bm_arenas_visit(NULL, trim_arena, &purged);
+    bm_arenas_visit(trim_arena, NULL, &purged);
     purged += bm_system_end_trim(begin, keep_bytes);
     return purged > 0;
 }

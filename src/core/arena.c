@@ -211,16 +211,17 @@ void bm_arena_recycle(struct bm_arena *arena, struct bm_tree *tree, struct bm_sl
 
 /* A class that is in use keeps one empty slab, so that a lone block that comes and goes does not
  * make and recycle its slab each time. */
-static bool is_last_of_class(const struct bm_arena *arena, const struct bm_slab *slab)
+static bool keeps_empty(const struct bm_arena *arena, const struct bm_slab *slab)
 {
     const struct bm_slab *head = arena->listed[slab->size_class];
-    return head == NULL || (head == slab && slab->next == NULL);
+    bool is_last_of_class = head == NULL || (head == slab && slab->next == NULL);
+    return arena->has_owner && is_last_of_class;
 }
 
 /* A slab is worth taking slots from with a sixteenth of them free: listed earlier, refills would
  * find next to nothing; listed later, memory would lie idle (docs/decisions/0009). The hardened
  * library, which draws them, wants more to choose from. */
-static unsigned free_slots_worth_taking(const struct bm_slab *slab)
+unsigned bm_arena_slots_worth_taking(const struct bm_slab *slab)
 {
     unsigned slots = bm_slab_slots(slab);
     return slots < 32 ? 1 : slots / (BM_HARDENED ? 8 : 16);
@@ -236,12 +237,12 @@ void bm_arena_settle(struct bm_arena *arena, struct bm_tree *tree, struct bm_sla
     unsigned free = bm_slab_count_free(slab);
     if (slab->size_class == BM_PAGE_CLASS) {
         slab->credit = 1;
-        if (free == 1 && !bm_page_block_keep(arena, tree, slab))
+        if (free == 1 && !(arena->has_owner && bm_page_block_keep(arena, tree, slab)))
             bm_arena_recycle(arena, tree, slab);
         return;
     }
-    unsigned quota = free_slots_worth_taking(slab);
-    if (free == slots && !is_last_of_class(arena, slab)) {
+    unsigned quota = bm_arena_slots_worth_taking(slab);
+    if (free == slots && !keeps_empty(arena, slab)) {
         bm_arena_recycle(arena, tree, slab);
     } else if (free >= quota || slab->state == BM_SLAB_LISTED) {
         if (slab->state != BM_SLAB_LISTED)
@@ -279,7 +280,7 @@ static bool aim_again(struct bm_cursor *cursor)
     if (!BM_HARDENED)
         return bm_cursor_aim_again(cursor);
     struct bm_slab *slab = bm_cursor_slab(cursor);
-    return slab != NULL && bm_slab_count_free(slab) >= free_slots_worth_taking(slab) &&
+    return slab != NULL && bm_slab_count_free(slab) >= bm_arena_slots_worth_taking(slab) &&
            bm_cursor_aim(cursor, slab);
 }
 
@@ -290,6 +291,7 @@ static void retire_cursor(struct bm_arena *arena, struct bm_cursor *cursor)
     if (slab == NULL)
         return;
     slab->state = BM_SLAB_UNLISTED;
+    slab->idle_rounds = 0;
     bm_arena_settle(arena, bm_tree_of(slab), slab);
 }
 
@@ -424,6 +426,7 @@ struct bm_arena *bm_arena_create(struct bm_chunk_source *source)
     empty_own_chunk(arena, &arena->own_chunks[0]);
     atomic_store_explicit(&arena->sweep_after, BM_SWEEP_AFTER, memory_order_relaxed);
     arena->source = source;
+    arena->has_owner = true;
     arena->round.bucket = BM_BUCKETS;
     arena->trees = 1;
     bm_mutex_init(&arena->gate);
@@ -448,6 +451,13 @@ static bool is_small_and_unused(const struct bm_arena *arena)
     return true;
 }
 
+void bm_arena_adopt(struct bm_arena *arena)
+{
+    bm_assert(!arena->has_owner);
+    arena->has_owner = true;
+    arena->rest = BM_REST_NONE;
+}
+
 void bm_arena_retire(struct bm_arena *arena, bool may_rest)
 {
     /* First: a page block that merging frees may be kept. */
@@ -461,6 +471,7 @@ void bm_arena_retire(struct bm_arena *arena, bool may_rest)
     arena->rest = rests ? BM_REST_NEW : BM_REST_NONE;
     bm_remote_recycle_listed(arena, !rests);
     forget_own_chunks(arena);
+    arena->has_owner = false;
     bm_arena_shed(arena);
 }
 

@@ -1,8 +1,8 @@
 /*
  * arena: one thread's heap, a set of trees and a cursor per size class.
  *
- * Who may touch what. The owner is the thread the arena belongs to (for an idle arena, whoever
- * holds its gate). Its fast paths take no lock, so they may touch only what nobody else changes:
+ * Who may touch what. The owner is the thread the arena belongs to; where has_owner is false, whoever
+ * holds the gate. Its fast paths take no lock, so they may touch only what nobody else changes:
  * cursors and their offsets, credits, kept page blocks, and the own words of slabs, which others
  * read. Everything else (trees, lists, states of slabs) changes only under the gate, a mutex that
  * the owner takes in slow paths and others take to act for an owner that sleeps: release slabs that
@@ -54,7 +54,7 @@ struct bm_kept {
 
 /* How long an arena without a live block has waited for a thread, as far as anybody looked. */
 enum bm_rest {
-    BM_REST_NONE, /* it does not, or nobody has to look any more */
+    BM_REST_NONE, /* it has an owner, or a live block, or has waited long enough */
     BM_REST_NEW,
     BM_REST_SEEN, /* an interval began since */
 };
@@ -64,7 +64,8 @@ struct bm_round {
     struct bm_tree *next; /* NULL: at the end of a bucket */
     unsigned bucket;      /* BM_BUCKETS: no round is under way */
     uint64_t next_begin_ms;
-    bool has_found; /* slabs to look at in the next one */
+    bool has_found;                  /* slabs to look at in the next one */
+    const struct bm_remote *pending; /* what was, when it began; for comparison alone */
 };
 
 /* What the listed slabs of a class had in sum when somebody last looked: see utilization.h. Anybody
@@ -84,12 +85,13 @@ struct bm_arena {
     uint32_t open_buckets;                     /* bit o: buckets[o] has a tree; gate */
     unsigned kept_leaves;                      /* sum over kept; gate */
     size_t slabs_live;                         /* gate; zero and idle is final, so read without */
+    bool has_owner;                            /* gate */
     size_t trees;                              /* gate */
     size_t dirty_leaves;                       /* free ones of all trees; gate */
     struct bm_decay decay;                     /* of dirty_leaves; gate */
     size_t stuck_leaves;            /* that could not be purged when it was tried; gate */
     struct bm_round round;          /* through the slabs; gate */
-    enum bm_rest rest;              /* gate; an owner leaves it as it was */
+    enum bm_rest rest;              /* gate */
     struct bm_chunk_source *source; /* constant after init */
     struct bm_mutex gate;
 
@@ -103,7 +105,8 @@ struct bm_arena {
     /* Words with remote bits, and slabs that they completed since the last merge: atomic. */
     _Alignas(64) _Atomic(struct bm_remote *) pending;
     _Atomic uint32_t completed;
-    _Atomic uint32_t sweep_after; /* so many completed slabs ask for a sweep */
+    _Atomic uint32_t sweep_after; /* so many completed slabs ask for a sweep, if not for ... */
+    _Atomic uint32_t put_back;    /* ... so many words that the last one left pending */
 
     struct bm_slab *listed[BM_SIZE_CLASSES];          /* slabs to take slots from next; gate */
     _Atomic uint32_t slabs_of_class[BM_SIZE_CLASSES]; /* live ones; changed under the gate */
@@ -166,6 +169,9 @@ static inline bool bm_arena_is_home(const struct bm_arena *arena, const struct b
 /* Makes an arena in the first tree it owns. NULL: no memory. */
 struct bm_arena *bm_arena_create(struct bm_chunk_source *source);
 
+/* A thread is the owner of an arena that had none, from now on. Gate. */
+void bm_arena_adopt(struct bm_arena *arena);
+
 /* Lets go of all that is current, merges what others freed, and gives back what is empty: the
  * owner's last act, and fork's child's for owners that are gone. The gate is held, or nobody
  * else is there. may_rest: a small arena without a live block keeps its slabs for the next thread,
@@ -179,6 +185,9 @@ void bm_arena_destroy(struct bm_arena *arena);
 void *bm_arena_refill(struct bm_arena *arena, unsigned size_class);
 void bm_arena_free_slow(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab *slab,
                         size_t slot);
+
+/* How many free slots a slab is listed for. */
+unsigned bm_arena_slots_worth_taking(const struct bm_slab *slab);
 
 /* Decides by its bits what becomes of a slab: listed, unlisted, recycled. Gate. */
 void bm_arena_settle(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab *slab);

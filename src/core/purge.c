@@ -27,6 +27,12 @@ void bm_arena_purge(struct bm_arena *arena, struct bm_purge *purge, bool may_spl
 
 /* ---- within slabs ---- */
 
+/* The last word that other threads set bits in. */
+static const struct bm_remote *pending(struct bm_arena *arena)
+{
+    return atomic_load_explicit(&arena->pending, memory_order_relaxed);
+}
+
 /* Whether nobody takes a slot of it without the gate. */
 static bool is_at_rest(const struct bm_slab *slab)
 {
@@ -45,13 +51,25 @@ static void purge_slabs(struct bm_arena *arena, struct bm_purge *purge)
         }
 }
 
+/* Whether it is listed, or would be if an owner that sleeps had merged what others freed. */
+static bool has_room(struct bm_slab *slab, bool has_pending)
+{
+    if (slab->state == BM_SLAB_LISTED || !has_pending || !is_at_rest(slab))
+        return slab->state == BM_SLAB_LISTED;
+    unsigned free = 0;
+    for (unsigned index = 0; index < BM_SLAB_WORDS; index++)
+        free += bm_count_bits(bm_slab_free_or_remote(slab, index));
+    return free >= bm_arena_slots_worth_taking(slab);
+}
+
 static void visit_tree(struct bm_arena *arena, struct bm_tree *tree, struct bm_purge *purge)
 {
+    bool has_pending = pending(arena) != NULL;
     if (tree->has_huge_pages)
         return;
     for (unsigned number = 1; number < tree->slabs_made && purge->leaves != 0; number++) {
         struct bm_slab *slab = &tree->slabs[number];
-        if (slab->state != BM_SLAB_LISTED)
+        if (!has_room(slab, has_pending))
             continue;
         bool is_new = slab->idle_rounds < IDLE_ROUNDS;
         size_t before = purge->leaves;
@@ -68,7 +86,9 @@ static void visit_tree(struct bm_arena *arena, struct bm_tree *tree, struct bm_p
 static void begin_round(struct bm_arena *arena)
 {
     struct bm_round *round = &arena->round;
-    *round = (struct bm_round){.next = arena->buckets[0], .next_begin_ms = round->next_begin_ms};
+    *round = (struct bm_round){.next = arena->buckets[0],
+                               .next_begin_ms = round->next_begin_ms,
+                               .pending = pending(arena)};
 }
 
 static bool is_under_way(const struct bm_round *round)
@@ -141,13 +161,19 @@ size_t bm_arena_purgeable_bytes(struct bm_arena *arena)
     return leaves * BM_LEAF_BYTES;
 }
 
-/* A sweep goes through all that is pending: not unless it finds something, or a rest is over. If
- * the arena was adopted in the meantime, its owner loses some empty slabs, as by a trim. */
+/* A sweep for an owner goes through all that is pending: not unless it finds something. One where
+ * there is no owner merges, and has it behind itself. */
+static bool wants_sweep(struct bm_arena *arena)
+{
+    return atomic_load_explicit(&arena->completed, memory_order_relaxed) != 0 ||
+           (!arena->has_owner && pending(arena) != NULL);
+}
+
 static void sweep_and_end_rest(struct bm_arena *arena)
 {
     bool is_over = arena->rest == BM_REST_SEEN;
     arena->rest = arena->rest == BM_REST_NEW ? BM_REST_SEEN : BM_REST_NONE;
-    if (!is_over && atomic_load_explicit(&arena->completed, memory_order_relaxed) == 0)
+    if (!is_over && !wants_sweep(arena))
         return;
     /* First, so that no remote word of what is recycled is pending. */
     bm_remote_sweep(arena);
@@ -182,14 +208,13 @@ static uint64_t due_ms(struct bm_arena *arena, uint64_t now_ms)
     uint64_t due = UINT64_MAX;
     if (is_under_way(round))
         return now_ms + BM_DECAY_STEP_MS;
-    if (arena->rest != BM_REST_NONE ||
-        atomic_load_explicit(&arena->completed, memory_order_relaxed) != 0)
+    if (arena->rest != BM_REST_NONE || wants_sweep(arena))
         due = arena->decay.interval_end_ms;
     if (arena->source->purge_delay_ms == BM_PURGE_NEVER)
         return due;
     if (bm_page_block_ages(arena))
         due = arena->decay.interval_end_ms;
-    if (!round->has_found)
+    if (!round->has_found && pending(arena) == round->pending)
         return due;
     /* Rounds begin with an interval. */
     uint64_t begin_ms = arena->decay.interval_end_ms;

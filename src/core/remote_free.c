@@ -79,26 +79,32 @@ BM_COLD void bm_remote_report_overlap(struct bm_remote_block freed)
 }
 /* GCOVR_EXCL_STOP */
 
-/* Whether this free leaves so many slabs completely free that a sweep is worth while, once the bit
- * is set. A guess, for others free at the same time. */
-static bool completes_many(struct bm_arena *arena, struct bm_remote_slot slot)
+/* A sweep goes through all words that are pending, those as well that one before it left: as many
+ * slabs as that makes worth while wait for it. */
+static uint32_t sweep_after(struct bm_arena *arena)
+{
+    enum { WORDS_PER_SLAB = 64 };
+    uint32_t least = atomic_load_explicit(&arena->sweep_after, memory_order_relaxed);
+    uint32_t words = atomic_load_explicit(&arena->put_back, memory_order_relaxed);
+    return words / WORDS_PER_SLAB > least ? words / WORDS_PER_SLAB : least;
+}
+
+/* A guess, for others free at the same time. */
+bool bm_remote_completes_many(struct bm_arena *arena, struct bm_remote_slot slot)
 {
     if (slot.bits != bm_slab_word_mask(slot.slab, slot.index) ||
         !others_are_free(slot.slab, slot.index))
         return false;
     uint32_t others = atomic_fetch_add_explicit(&arena->completed, 1, memory_order_relaxed);
-    return others + 1 >= atomic_load_explicit(&arena->sweep_after, memory_order_relaxed);
+    return others + 1 >= sweep_after(arena);
 }
 
-bool bm_remote_free(struct bm_tree *tree, void *block)
+void bm_remote_free(struct bm_arena *arena, struct bm_remote_slot slot, void *block)
 {
-    struct bm_remote_slot slot = bm_remote_find(tree, block);
     struct bm_remote_block freed = {block, slot.slab->size_class, 0};
     if (freed.size_class == BM_PAGE_CLASS) /* of another slab they change under the gate alone */
         freed.leaves = slot.slab->leaves;
-    bool wants_sweep = completes_many(tree->owner, slot);
-    bm_remote_set_bit(tree->owner, slot.word, slot.bit, freed);
-    return wants_sweep;
+    bm_remote_set_bit(arena, slot.word, slot.bit, freed);
 }
 
 /* A slot that is free by own and remote bits was freed twice, by calls that overlapped in time. So
@@ -142,6 +148,7 @@ void bm_remote_merge(struct bm_arena *arena)
     if (word == NULL)
         return;
     atomic_store_explicit(&arena->completed, 0, memory_order_relaxed);
+    atomic_store_explicit(&arena->put_back, 0, memory_order_relaxed);
     while (word != NULL) {
         /* The link is read first: once its bits are zero the word may be pushed again. */
         struct bm_remote *next = link_of(word);
@@ -175,10 +182,30 @@ static void recycle_on_behalf(struct bm_arena *arena, struct bm_slab *slab)
     bm_arena_recycle(arena, tree, slab);
 }
 
-void bm_remote_sweep(struct bm_arena *arena)
+/* A word that was popped. Whether it need not go back on the list. */
+static bool sweep_word(struct bm_arena *arena, struct bm_remote *word)
+{
+    unsigned index;
+    struct bm_slab *slab = slab_of(word, &index);
+    /* Acquired: who set a bit of a slot saw it live, so the own bit is read after that. */
+    uint64_t bits = atomic_load_explicit(&word->bits, memory_order_acquire);
+    bool was_recycled = bits == 0;
+    check_bits(slab, index, atomic_load_explicit(&slab->free[index], memory_order_relaxed), bits);
+    /* In this order: once all slots are free no bit changes any more, so a word that is not
+     * popped then is one that its freeing thread has still to push. */
+    if (!was_recycled && slab->state != BM_SLAB_CURRENT && others_are_free(slab, BM_SLAB_WORDS) &&
+        all_popped(bm_slab_remote_line(slab))) {
+        recycle_on_behalf(arena, slab);
+        was_recycled = true;
+    }
+    return was_recycled;
+}
+
+static void sweep_for_sleeper(struct bm_arena *arena)
 {
     struct bm_remote *popped = pop_all(arena, &being_swept);
     struct bm_remote *nothing_more = &being_swept;
+    uint32_t put_back = 0;
     atomic_store_explicit(&arena->completed, 0, memory_order_relaxed);
     for (struct bm_remote *word = popped; word != NULL;) {
         struct bm_remote *next = link_of(word);
@@ -189,28 +216,25 @@ void bm_remote_sweep(struct bm_arena *arena)
     /* Empty trees are shed by the caller, so the list stays readable while slabs go. */
     for (struct bm_remote *word = popped; word != NULL;) {
         struct bm_remote *next = without_mark(link_of(word));
-        unsigned index;
-        struct bm_slab *slab = slab_of(word, &index);
-        /* Acquired: who set a bit of a slot saw it live, so the own bit is read after that. */
-        uint64_t bits = atomic_load_explicit(&word->bits, memory_order_acquire);
-        bool was_recycled = bits == 0;
-        check_bits(slab, index, atomic_load_explicit(&slab->free[index], memory_order_relaxed),
-                   bits);
-        /* In this order: once all slots are free no bit changes any more, so a word that is not
-         * popped then is one that its freeing thread has still to push. */
-        if (!was_recycled && slab->state != BM_SLAB_CURRENT &&
-            others_are_free(slab, BM_SLAB_WORDS) && all_popped(bm_slab_remote_line(slab))) {
-            recycle_on_behalf(arena, slab);
-            was_recycled = true;
-        }
-        if (was_recycled)
+        if (sweep_word(arena, word)) {
             atomic_store_explicit(&word->next, NULL, memory_order_relaxed);
-        else
+        } else {
             bm_remote_push(arena, word);
+            put_back++;
+        }
         word = next;
     }
+    atomic_store_explicit(&arena->put_back, put_back, memory_order_relaxed);
     (void)atomic_compare_exchange_strong_explicit(&arena->pending, &nothing_more, NULL,
                                                   memory_order_release, memory_order_relaxed);
+}
+
+void bm_remote_sweep(struct bm_arena *arena)
+{
+    if (arena->has_owner)
+        sweep_for_sleeper(arena);
+    else
+        bm_remote_merge(arena);
 }
 
 static void recover_slab(struct bm_arena *arena, struct bm_slab *slab, struct bm_remote_line *line)

@@ -4,7 +4,7 @@
  * The thread that frees sets the slot's bit in the slab's remote word by one atomic OR. Who
  * turns a remote word from zero to not zero pushes that word on the arena's pending list, a
  * lock-free stack. The owner takes the whole list in its slow paths and merges each word: it
- * exchanges the remote bits with zero and ORs them into its own.
+ * ORs the remote bits into its own, then exchanges them with zero.
  *
  * Why nothing vanishes under a pusher. Only the thread that popped a word may zero it. So from
  * the OR until the push is complete the word stays not zero, its slots stay live in the
@@ -73,11 +73,14 @@ BM_INLINE struct bm_remote_slot bm_remote_find(struct bm_tree *tree, void *block
     return (struct bm_remote_slot){slab, index, &line->word[index], bit, bits | bit};
 }
 
-/* Frees a block that lies in a tree of another arena, or aborts when it is no live block. True:
- * so many slabs of that arena wait, completely free, that a sweep is worth while. Any thread. */
-bool bm_remote_free(struct bm_tree *tree, void *block);
+/* Whether the free of this slot leaves so many slabs of the arena completely free that a sweep is
+ * worth while after it. Counts it, so it is asked once. Any thread. */
+bool bm_remote_completes_many(struct bm_arena *arena, struct bm_remote_slot slot);
 
-/* The same of most slots, those whose word has others that stay live. False: nothing was done, for
+/* Frees the block of that slot, which lies in a tree of another thread's arena. Any thread. */
+void bm_remote_free(struct bm_arena *arena, struct bm_remote_slot slot, void *block);
+
+/* Both, of most slots: those whose word has others that stay live. False: nothing was done, for
  * this may be the last of its word. */
 BM_INLINE bool bm_remote_free_fast(struct bm_tree *tree, void *block)
 {
@@ -93,7 +96,8 @@ BM_INLINE bool bm_remote_free_fast(struct bm_tree *tree, void *block)
 void bm_remote_merge(struct bm_arena *arena);
 
 /* For an owner that sleeps: recycles the slabs whose slots are all free, own and remote bits
- * together, and puts the other pending words back. Any thread, under the gate. */
+ * together, and puts the other pending words back. Where there is no owner, merges. Any thread,
+ * under the gate. */
 void bm_remote_sweep(struct bm_arena *arena);
 
 /* In fork's child: puts every word with remote bits on the pending list, for a thread that set them

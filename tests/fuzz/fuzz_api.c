@@ -200,7 +200,7 @@ static void verify_arena(struct bm_arena *arena, void *context)
 
 static void check_heap(void)
 {
-    bm_arenas_visit(NULL, verify_arena, NULL);
+    bm_arenas_visit(verify_arena, NULL, NULL);
     /* Of the hardened library it looks at all memory. */
     if (sweeps++ < MOST_SWEEPS)
         (void)buddymalloc_check_blocks();
@@ -301,7 +301,7 @@ static void finish(void)
     calls_finish(&calls);
     (void)buddymalloc_malloc_trim(0);
     check_heap();
-    bm_arenas_visit(NULL, count_arena, &arenas);
+    bm_arenas_visit(count_arena, NULL, &arenas);
     if (arenas > (was_limited ? 1 : 0))
         fail("%u arenas are left", arenas);
 }

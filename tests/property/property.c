@@ -81,7 +81,7 @@ static void verify_arena(struct bm_arena *arena, void *context)
 
 static void check_heap(size_t usable_bytes)
 {
-    bm_arenas_visit(NULL, verify_arena, NULL);
+    bm_arenas_visit(verify_arena, NULL, NULL);
     struct buddymalloc_info info = buddymalloc_mallinfo2();
     if (info.uordblks + info.hblkhd != usable_bytes)
         fail("mallinfo2 counts %zu + %zu bytes, but %zu are live", info.uordblks, info.hblkhd,

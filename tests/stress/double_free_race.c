@@ -178,7 +178,7 @@ static void look_at_heap(char *next)
     else
         buddymalloc_free(next);
     atomic_store(&record->phase, walking);
-    bm_arenas_visit(NULL, verify_arena, NULL);
+    bm_arenas_visit(verify_arena, NULL, NULL);
     atomic_fetch_add(&record->races, 1);
 }
 

@@ -225,7 +225,7 @@ int main(void)
         check(pthread_join(threads[i], NULL) == 0);
 
     (void)buddymalloc_malloc_trim(0);
-    bm_arenas_visit(NULL, verify_arena, NULL);
+    bm_arenas_visit(verify_arena, NULL, NULL);
     struct buddymalloc_info after = buddymalloc_mallinfo2();
     check(after.uordblks == before.uordblks);
     check(after.hblkhd == before.hblkhd);

@@ -294,7 +294,7 @@ static void check_heap(void)
     for (unsigned i = 0; i < worker_count; i++)
         for (unsigned j = 0; j < own_count; j++)
             add(&live, workers[i].own[j]);
-    bm_arenas_visit(NULL, verify_arena, NULL);
+    bm_arenas_visit(verify_arena, NULL, NULL);
     struct buddymalloc_info info = buddymalloc_mallinfo2();
     size_t used_bytes = info.uordblks + info.hblkhd;
     check(BM_HARDENED ? used_bytes >= live.bytes : used_bytes == live.bytes);

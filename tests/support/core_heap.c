@@ -149,10 +149,30 @@ bool core_heap_retire(struct core_heap *heap, struct bm_arena *arena)
     bm_arena_retire(arena, false);
     bm_arena_verify(arena);
     bm_mutex_unlock(&arena->gate);
-    if (arena->slabs_live != 0)
+    if (arena->slabs_live == 0) {
+        bm_arena_destroy(arena);
+        return true;
+    }
+    core_heap_adopt(arena);
+    return false;
+}
+
+void core_heap_adopt(struct bm_arena *arena)
+{
+    bm_mutex_lock(&arena->gate);
+    bm_arena_adopt(arena);
+    bm_mutex_unlock(&arena->gate);
+}
+
+bool core_heap_free_remotely(struct bm_tree *tree, void *block)
+{
+    if (bm_remote_free_fast(tree, block))
         return false;
-    bm_arena_destroy(arena);
-    return true;
+    struct bm_arena *arena = tree->owner;
+    struct bm_remote_slot slot = bm_remote_find(tree, block);
+    bool wants_sweep = bm_remote_completes_many(arena, slot);
+    bm_remote_free(arena, slot, block);
+    return wants_sweep;
 }
 
 void core_heap_trim(struct core_heap *heap, struct bm_arena *arena)
@@ -246,8 +266,7 @@ void core_heap_free(struct core_heap *heap, struct bm_arena *arena, void *block)
     }
     struct bm_tree *tree = bm_tree_of(block);
     if (tree->owner != arena) {
-        if (!bm_remote_free_fast(tree, block))
-            (void)bm_remote_free(tree, block);
+        (void)core_heap_free_remotely(tree, block);
         return;
     }
     if (bm_arena_free_fast(arena, block))

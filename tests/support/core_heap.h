@@ -59,8 +59,12 @@ void core_heap_free(struct core_heap *heap, struct bm_arena *arena, void *block)
 void *core_heap_resize(struct core_heap *heap, struct bm_arena *arena, void *block, size_t bytes);
 
 /* What a thread does at its end: retires the arena, and destroys it when nothing in it is live.
- * True: it is destroyed. */
+ * True: it is destroyed. Else the next owner has it. */
 bool core_heap_retire(struct core_heap *heap, struct bm_arena *arena);
+void core_heap_adopt(struct bm_arena *arena);
+
+/* Frees a block of a tree as a thread does that doesn't own it. True: a sweep is worth while. */
+bool core_heap_free_remotely(struct bm_tree *tree, void *block);
 
 /* Trims an arena under its gate, and drops the kept huge block and all dirty chunks. */
 void core_heap_trim(struct core_heap *heap, struct bm_arena *arena);

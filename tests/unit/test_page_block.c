@@ -174,7 +174,7 @@ TEST_WITHIN(page_block, grows_to_the_most)
 TEST_WITHIN(page_block, freed_by_another_thread_is_not_kept_for_ever)
 {
     char *block = allocate(100 * KIB, BM_LEAF_BYTES);
-    (void)bm_remote_free(bm_tree_of(block), block);
+    (void)core_heap_free_remotely(bm_tree_of(block), block);
     bm_mutex_lock(&arena->gate);
     bm_arena_retire(arena, false);
     bm_arena_verify(arena);

@@ -481,6 +481,48 @@ TEST_WITHIN(purge, a_sleeping_owner_keeps_one_slab_a_class)
     free(blocks);
 }
 
+/* Its slabs are not listed: nobody has merged. Nor is one of which only few slots are free. */
+TEST_WITHIN(purge, pages_around_survivors_of_a_sleeper_go)
+{
+    uint64_t due;
+    void **blocks = calloc(SMALL_COUNT, sizeof *blocks);
+    core_heap_stop_borrowing(arena);
+    for (unsigned index = 0; index < SMALL_COUNT; index++)
+        blocks[index] = allocate(1008);
+    (void)decay_for(8 * INTERVAL_MS);
+    expect(decay_once(&due) == 0 && due == UINT64_MAX);
+    for (unsigned index = 0; index < SMALL_COUNT; index++)
+        if (index % 100 != 0)
+            remote_free(blocks[index]);
+    expect(arena->listed[bm_class_of_size(1008)] == NULL);
+    size_t before = resident_of_arena();
+    (void)decay_for(8 * INTERVAL_MS);
+    expect_at(resident_of_arena() + 10 * MIB < before, "%zu of %zu", resident_of_arena(), before);
+    expect(decay_once(&due) == 0 && due == UINT64_MAX);
+    release_survivors(blocks, 1008, 100);
+}
+
+TEST_WITHIN(purge, pages_around_survivors_of_an_ended_owner_go)
+{
+    void **blocks = calloc(SMALL_COUNT, sizeof *blocks);
+    core_heap_stop_borrowing(arena);
+    for (unsigned index = 0; index < SMALL_COUNT; index++)
+        blocks[index] = allocate(1008);
+    bm_mutex_lock(&arena->gate);
+    bm_arena_retire(arena, false);
+    bm_mutex_unlock(&arena->gate);
+    for (unsigned index = 0; index < SMALL_COUNT; index++)
+        if (index % 20 != 0)
+            remote_free(blocks[index]);
+    expect(atomic_load(&arena->completed) == 0);
+    size_t before = resident_of_arena();
+    (void)decay_for(6 * INTERVAL_MS);
+    expect_at(resident_of_arena() + 10 * MIB < before, "%zu of %zu", resident_of_arena(), before);
+    expect(atomic_load(&arena->pending) == NULL);
+    core_heap_adopt(arena);
+    release_survivors(blocks, 1008, 20);
+}
+
 /* Once found free, once more still free: then its pages go, and it is still kept. */
 TEST_WITHIN(purge, kept_page_blocks_of_a_sleeper_go)
 {

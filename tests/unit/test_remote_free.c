@@ -40,8 +40,7 @@ static void *allocate(size_t bytes)
 
 static bool remote_free(void *block)
 {
-    struct bm_tree *tree = bm_tree_of(block);
-    return !bm_remote_free_fast(tree, block) && bm_remote_free(tree, block);
+    return core_heap_free_remotely(bm_tree_of(block), block);
 }
 
 static bool has_remote_bit(void *block)
@@ -238,6 +237,27 @@ TEST_WITHIN(remote_free, asks_for_a_sweep_when_enough_slabs_are_complete)
     }
 }
 
+/* Every word is left pending until its slab's last one completes it. A sweep goes through all that
+ * is pending: they have to become rarer the more that is. */
+TEST_WITHIN(remote_free, sweeps_are_rare_where_much_is_pending)
+{
+    enum { SLABS = 4000, SLOTS = BM_MAX_SLOTS, MOST_SWEEPS = 60 };
+    unsigned sweeps = 0;
+    void **blocks = allocate_many((size_t)SLABS * SLOTS, 64);
+    for (unsigned slot = 0; slot < SLOTS; slot++)
+        for (unsigned slab = 0; slab < SLABS; slab++)
+            if (remote_free(blocks[slab * SLOTS + slot])) {
+                sweeps++;
+                sweep();
+            }
+    expect_at(sweeps <= MOST_SWEEPS && sweeps > 10, "%u sweeps", sweeps);
+    expect_at(arena->slabs_live < SLABS / 10, "%zu slabs", arena->slabs_live);
+    expect(atomic_load(&arena->put_back) != 0);
+    merge();
+    expect(atomic_load(&arena->put_back) == 0);
+    free(blocks);
+}
+
 /* What is merged needs no sweep. */
 TEST_WITHIN(remote_free, completed_slabs_are_counted_from_the_last_merge_on)
 {
@@ -249,6 +269,28 @@ TEST_WITHIN(remote_free, completed_slabs_are_counted_from_the_last_merge_on)
     for (unsigned index = (2 * BM_SWEEP_AFTER - 1) * slots; index < 2 * BM_SWEEP_AFTER * slots;
          index++)
         (void)remote_free(blocks[index]);
+    free(blocks);
+}
+
+/* Nothing goes back on the list, no empty slab stays for later, and no page block is kept. */
+TEST_WITHIN(remote_free, a_sweep_merges_where_there_is_no_owner)
+{
+    unsigned slots = bm_size_classes[bm_class_of_size(1024)].slots;
+    void **blocks = allocate_many((size_t)2 * slots, 1024);
+    void *pages = allocate(100 * 1024);
+    struct bm_slab *slab = core_heap_slab(blocks[1]);
+    bm_mutex_lock(&arena->gate);
+    bm_arena_retire(arena, false);
+    bm_mutex_unlock(&arena->gate);
+    (void)remote_free(blocks[1]);
+    sweep();
+    expect(count_pending() == 0 && !has_remote_bit(blocks[1]) && bm_slab_is_free(slab, 1));
+    for (unsigned index = 0; index < 2 * slots; index++)
+        if (index != 1)
+            (void)remote_free(blocks[index]);
+    (void)remote_free(pages);
+    sweep();
+    expect_at(arena->slabs_live == 0, "%zu slabs", arena->slabs_live);
     free(blocks);
 }
 
@@ -444,7 +486,7 @@ static void merge_what_is_free(void *block)
 
 static void free_remotely(void *block)
 {
-    (void)bm_remote_free(bm_tree_of(block), block);
+    (void)bm_remote_find(bm_tree_of(block), block);
 }
 
 TEST_WITHIN(remote_free, double_frees_abort)

@@ -71,7 +71,7 @@ TEST_WITHIN(stats, of_blocks_of_every_size)
     for (unsigned index = 0; index < count; index++) {
         used_bytes -= core_heap_bytes(&heap, blocks[index]);
         if (index % 2 == 0) /* a remote free counts at once */
-            (void)bm_remote_free(bm_tree_of(blocks[index]), blocks[index]);
+            (void)core_heap_free_remotely(bm_tree_of(blocks[index]), blocks[index]);
         else
             core_heap_free(&heap, arena, blocks[index]);
         expect_at(count_arena().used_bytes == used_bytes, "block %u", index);

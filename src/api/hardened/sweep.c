@@ -119,7 +119,7 @@ size_t bm_sweep(void)
 {
     size_t live = 0;
     bm_sealed_check_detained();
-    bm_arenas_visit(NULL, check_arena, &live);
+    bm_arenas_visit(check_arena, NULL, &live);
     bm_system_visit_huge(check_huge, &live);
     bm_system_visit_free_chunks(bm_free_pages_expect_zero);
     return live;

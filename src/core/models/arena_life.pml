@@ -1,7 +1,7 @@
 /*
- * arena_life: how an arena ends, of src/api/arenas.c: its thread ends, another adopts it, a third
- * one frees its last blocks and visits it, a fourth visits all arenas for a trim. Exhaustively, for
- * one arena with one slab of two blocks in two words.
+ * arena_life: how an arena ends, of src/api/arenas.c: its thread ends, another adopts it, two more
+ * free its last blocks and sweep it, one visits all arenas for a trim. Exhaustively, for one arena
+ * with one slab of two blocks in two words.
  *
  * The slab's own protocols are those of remote_free.pml, in larger steps. What matters here is
  * whether the arena is still there when somebody touches it.
@@ -9,6 +9,7 @@
  * Asserted:
  *   - nobody touches an arena, or has its gate, once it is destroyed; it is destroyed once;
  *   - it is not destroyed while a block in it is live, or its owner at work;
+ *   - nobody else does what is the owner's while there is one;
  *   - when all threads are done, one more trim leaves nothing of it: no block is lost.
  */
 mtype = { CURRENT, UNLISTED, VACANT };
@@ -24,7 +25,9 @@ bool wants_sweep_at_once;       /* sweep_after is 1, not BM_SWEEP_AFTER */
 mtype state = CURRENT;
 #define slabs_live (state != VACANT)
 
+bool has_owner = true;          /* gate */
 bool is_owned = true;           /* a thread takes the arena for its own */
+bool is_at_work = true;         /* and uses it as such, without the gate */
 bool is_live[2] = true;
 byte done;
 
@@ -60,8 +63,18 @@ inline merge() {
     }
 }
 
-/* bm_remote_sweep: what is pending is taken; the words are read; all is recycled, or put back */
-inline sweep() {
+/* bm_remote_sweep where there is no owner */
+inline merge_for_none() {
+    assert(!is_at_work);
+    merge();
+    if
+    :: state == UNLISTED && own[0] && own[1] -> state = VACANT
+    :: else
+    fi
+}
+
+/* where there is one: what is pending is taken; the words are read; all is recycled, or put back */
+inline sweep_for_sleeper() {
     d_step {
         popped[0] = is_pending[0]; popped[1] = is_pending[1];
         is_pending[0] = false; is_pending[1] = false;
@@ -82,11 +95,18 @@ inline sweep() {
     popped[0] = false; popped[1] = false
 }
 
-/* bm_arenas_visit of this one arena; of those that want a sweep, or of all, for a trim */
-inline visit(only_if) {
+inline sweep() {
+    if
+    :: has_owner -> sweep_for_sleeper()
+    :: else -> merge_for_none()
+    fi
+}
+
+/* bm_arenas_visit, for a trim */
+inline visit() {
     lock(system_lock);
     if
-    :: exists && only_if ->
+    :: exists ->
         pins++;
         unlock(system_lock);
         lock(gate);
@@ -107,10 +127,31 @@ inline visit(only_if) {
     unlock(system_lock)
 }
 
+/* bm_arenas_pin, while a block is live; bm_arenas_sweep_pinned */
+inline pin() {
+    lock(system_lock);
+    touch();
+    pins++;
+    unlock(system_lock)
+}
+
+inline sweep_pinned() {
+    lock(gate);
+    touch();
+    sweep();
+    touch();
+    unlock(gate);
+    lock(system_lock);
+    pins--;
+    destroy_if_empty();
+    unlock(system_lock)
+}
+
 /* bm_arenas_let_go */
 inline let_go() {
     wants_sweep_at_once = true;
     lock(gate);
+    is_at_work = false;
     /* bm_arena_retire */
     merge();
     state = (state == VACANT -> VACANT : UNLISTED);
@@ -119,6 +160,7 @@ inline let_go() {
     :: state == UNLISTED && own[0] && own[1]            /* it rests */
     :: else
     fi;
+    has_owner = false;
     unlock(gate);
     lock(system_lock);
     touch();
@@ -154,6 +196,13 @@ active proctype adopter() {
     unlock(system_lock);
     if
     :: is_adopted ->
+        lock(gate);
+        touch();
+#ifndef BREAK_ADOPTS_WITHOUT_A_WORD
+        has_owner = true;
+#endif
+        unlock(gate);
+        is_at_work = true;
         lock(gate);
         touch();
         merge();
@@ -194,13 +243,19 @@ active [2] proctype freer() {
         wants_sweep = wants_sweep_at_once
     :: else
     fi;
+#ifndef BREAK_PINS_AFTER_PUSH
+    if :: wants_sweep -> pin() :: else fi;
+#endif
 #ifndef BREAK_COUNTS_AFTER_PUSH
     d_step { is_live[block] = false; remote[block] = true }
     touch();
     is_pending[block] = true;
 #endif
+#ifdef BREAK_PINS_AFTER_PUSH
+    if :: wants_sweep -> pin() :: else fi;
+#endif
     if
-    :: wants_sweep -> visit(completed != 0 && wants_sweep_at_once)
+    :: wants_sweep -> sweep_pinned()
     :: else
     fi;
     done++
@@ -209,8 +264,8 @@ active [2] proctype freer() {
 /* bm_trim: once at any time, and once when all others are done */
 active proctype trimmer() {
     bool popped[2];
-    visit(true);
+    visit();
     done == 4;
-    visit(true);
+    visit();
     assert(!exists)
 }
