@@ -118,10 +118,13 @@ void *bm_block_allocate_aligned(size_t alignment, size_t bytes, bool *is_zero)
     if (bytes > PTRDIFF_MAX || (uint64_t)(bytes | alignment) >> BM_ADDRESS_BITS != 0)
         return NULL;
     void *block = allocate_aligned(alignment, bytes, is_zero);
+    /* No memory for a slab: there may be a slot, in one of which nearly all are live. */
+    if (bm_unlikely(block == NULL) && bytes <= BM_SMALL_MAX && bm_take_every_slot())
+        block = allocate_aligned(alignment, bytes, is_zero);
     if (bm_likely(block != NULL))
         return block;
-    /* No memory: what lies free elsewhere may be what is missing. */
-    bm_trim_for_more();
+    /* What lies free elsewhere may be what is missing. */
+    (void)bm_trim(0);
     *is_zero = false;
     return allocate_aligned(alignment, bytes, is_zero);
 }
@@ -131,7 +134,7 @@ void *bm_block_allocate_huge(size_t alignment, size_t bytes, bool *is_zero)
     void *block = allocate_huge(bytes, alignment, is_zero);
     if (bm_likely(block != NULL))
         return block;
-    bm_trim_for_more();
+    (void)bm_trim(0);
     return allocate_huge(bytes, alignment, is_zero);
 }
 

@@ -34,15 +34,18 @@ bool bm_trim(size_t keep_bytes)
     return purged > 0;
 }
 
-void bm_trim_for_more(void)
+bool bm_take_every_slot(void)
 {
-    (void)bm_trim(0);
     struct bm_arena *arena = bm_thread_enter(); /* or that which threads share */
     if (arena == NULL)
-        return;
+        return false;
     bm_mutex_lock(&arena->gate);
-    bm_remote_merge(arena);
-    bm_arena_list_all(arena);
+    bool is_new = !arena->takes_every_slot;
+    if (is_new) {
+        bm_remote_merge(arena);
+        bm_arena_list_all(arena);
+    }
     bm_mutex_unlock(&arena->gate);
     bm_thread_leave(arena);
+    return is_new;
 }

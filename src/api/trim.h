@@ -9,7 +9,8 @@
  * of regions that are wholly free. Whether anything went back. Holds no lock on entry. */
 bool bm_trim(size_t keep_bytes);
 
-/* The same for a thread that got no memory: and its arena uses the last slot of each slab. */
-void bm_trim_for_more(void);
+/* For a thread that gets no memory for a slab: from now on, until it gets some, its arena uses the
+ * last slot of each that it has. False: it did so already. Holds no lock on entry. */
+bool bm_take_every_slot(void);
 
 #endif

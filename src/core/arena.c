@@ -153,6 +153,7 @@ struct bm_slab *bm_arena_make_slab(struct bm_arena *arena, unsigned size_class)
     struct bm_slab *slab = bm_tree_make_slab(tree, size_class, &is_zero);
     bm_assert(slab != NULL);
     arena->slabs_live++;
+    arena->takes_every_slot = false;
     count_slab(arena, size_class, 1);
     bm_arena_file_tree(arena, tree);
     return slab;
@@ -221,10 +222,10 @@ static bool keeps_empty(const struct bm_arena *arena, const struct bm_slab *slab
 /* A slab is worth taking slots from with a sixteenth of them free: listed earlier, refills would
  * find next to nothing; listed later, memory would lie idle (docs/decisions/0009). The hardened
  * library, which draws them, wants more to choose from. */
-unsigned bm_arena_slots_worth_taking(const struct bm_slab *slab)
+unsigned bm_arena_slots_worth_taking(const struct bm_arena *arena, const struct bm_slab *slab)
 {
     unsigned slots = bm_slab_slots(slab);
-    return slots < 32 ? 1 : slots / (BM_HARDENED ? 8 : 16);
+    return slots < 32 || arena->takes_every_slot ? 1 : slots / (BM_HARDENED ? 8 : 16);
 }
 
 void bm_arena_settle(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab *slab)
@@ -241,7 +242,7 @@ void bm_arena_settle(struct bm_arena *arena, struct bm_tree *tree, struct bm_sla
             bm_arena_recycle(arena, tree, slab);
         return;
     }
-    unsigned quota = bm_arena_slots_worth_taking(slab);
+    unsigned quota = bm_arena_slots_worth_taking(arena, slab);
     if (free == slots && !keeps_empty(arena, slab)) {
         bm_arena_recycle(arena, tree, slab);
     } else if (free >= quota || slab->state == BM_SLAB_LISTED) {
@@ -258,6 +259,7 @@ static void list_if_free(struct bm_arena *arena, struct bm_slab *slab)
     if (slab->state != BM_SLAB_UNLISTED || slab->size_class == BM_PAGE_CLASS)
         return;
     unsigned free = bm_slab_count_free(slab);
+    slab->credit = 1; /* the next free lists it */
     if (free == 0)
         return;
     list_slab(arena, slab);
@@ -266,6 +268,7 @@ static void list_if_free(struct bm_arena *arena, struct bm_slab *slab)
 
 void bm_arena_list_all(struct bm_arena *arena)
 {
+    arena->takes_every_slot = true;
     for (unsigned bucket = 0; bucket < BM_BUCKETS; bucket++)
         for (struct bm_tree *tree = arena->buckets[bucket]; tree != NULL; tree = tree->next)
             for (unsigned number = 1; number < tree->slabs_made; number++)
@@ -275,12 +278,12 @@ void bm_arena_list_all(struct bm_arena *arena)
 /* ---- cursors ---- */
 
 /* Aims a cursor at another word of its slab, as long as that is worth taking slots from. */
-static bool aim_again(struct bm_cursor *cursor)
+static bool aim_again(const struct bm_arena *arena, struct bm_cursor *cursor)
 {
     if (!BM_HARDENED)
         return bm_cursor_aim_again(cursor);
     struct bm_slab *slab = bm_cursor_slab(cursor);
-    return slab != NULL && bm_slab_count_free(slab) >= bm_arena_slots_worth_taking(slab) &&
+    return slab != NULL && bm_slab_count_free(slab) >= bm_arena_slots_worth_taking(arena, slab) &&
            bm_cursor_aim(cursor, slab);
 }
 
@@ -310,15 +313,18 @@ static struct bm_slab *next_listed(struct bm_arena *arena, unsigned size_class)
     return lowest;
 }
 
-/* Takes that off its list. NULL: there is none, or no room for its pages. */
+/* Takes that off its list, or where there is no room for the pages that it lacks, one that lacks
+ * none. NULL: there is none. */
 static struct bm_slab *take_listed(struct bm_arena *arena, unsigned size_class)
 {
     struct bm_slab *slab = next_listed(arena, size_class);
+    if (slab != NULL && slab->is_purged &&
+        !bm_arena_has_room(arena, bm_tree_clean_leaves(bm_tree_of(slab), slab)))
+        for (slab = arena->listed[size_class]; slab != NULL && slab->is_purged;)
+            slab = slab->next;
     if (slab == NULL)
         return NULL;
     struct bm_tree *tree = bm_tree_of(slab);
-    if (slab->is_purged && !bm_arena_has_room(arena, bm_tree_clean_leaves(tree, slab)))
-        return NULL;
     unlist_slab(arena, slab);
     if (slab->is_purged) {
         bm_tree_touch_slab(tree, slab);
@@ -333,7 +339,7 @@ static struct bm_slab *take_listed(struct bm_arena *arena, unsigned size_class)
 static bool find_slots(struct bm_arena *arena, struct bm_cursor *cursor, unsigned size_class)
 {
     bm_remote_merge(arena);
-    if (aim_again(cursor))
+    if (aim_again(arena, cursor))
         return true;
     struct bm_slab *slab = take_listed(arena, size_class);
     if (slab == NULL && !BM_HARDENED && bm_cursor_aim(cursor, bm_cursor_slab(cursor)))
@@ -364,7 +370,7 @@ void *bm_arena_refill(struct bm_arena *arena, unsigned size_class)
             size_class = lender;
     }
     struct bm_cursor *cursor = &arena->cursors[size_class];
-    if (!aim_again(cursor)) {
+    if (!aim_again(arena, cursor)) {
         bm_mutex_lock(&arena->gate);
         bool has_slots = find_slots(arena, cursor, size_class);
         bm_arena_shed(arena);

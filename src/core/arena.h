@@ -85,10 +85,11 @@ struct bm_arena {
     uint32_t open_buckets;                     /* bit o: buckets[o] has a tree; gate */
     unsigned kept_leaves;                      /* sum over kept; gate */
     size_t slabs_live;                         /* gate; zero and idle is final, so read without */
-    bool has_owner;                            /* gate */
-    size_t trees;                              /* gate */
-    size_t dirty_leaves;                       /* free ones of all trees; gate */
-    struct bm_decay decay;                     /* of dirty_leaves; gate */
+    bool takes_every_slot;          /* however few of its slab are free; owner, under the gate */
+    bool has_owner;                 /* gate */
+    size_t trees;                   /* gate */
+    size_t dirty_leaves;            /* free ones of all trees; gate */
+    struct bm_decay decay;          /* of dirty_leaves; gate */
     size_t stuck_leaves;            /* that could not be purged when it was tried; gate */
     struct bm_round round;          /* through the slabs; gate */
     enum bm_rest rest;              /* gate */
@@ -187,7 +188,7 @@ void bm_arena_free_slow(struct bm_arena *arena, struct bm_tree *tree, struct bm_
                         size_t slot);
 
 /* How many free slots a slab is listed for. */
-unsigned bm_arena_slots_worth_taking(const struct bm_slab *slab);
+unsigned bm_arena_slots_worth_taking(const struct bm_arena *arena, const struct bm_slab *slab);
 
 /* Decides by its bits what becomes of a slab: listed, unlisted, recycled. Gate. */
 void bm_arena_settle(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab *slab);
@@ -195,8 +196,8 @@ void bm_arena_settle(struct bm_arena *arena, struct bm_tree *tree, struct bm_sla
 /* Recycles a slab that has no live slot and is not current. Gate. */
 void bm_arena_recycle(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab *slab);
 
-/* Lists every slab that has a free slot, however few: for an owner that gets no more memory.
- * Gate. */
+/* Lists every slab that has a free slot, however few, and those to come: for an owner that gets no
+ * more memory, until it gets some for a slab. Owner, under the gate. */
 void bm_arena_list_all(struct bm_arena *arena);
 
 /* Gives every empty tree back to the source, and if nothing may lie dirty, all free pages. Gate; no

@@ -52,14 +52,14 @@ static void purge_slabs(struct bm_arena *arena, struct bm_purge *purge)
 }
 
 /* Whether it is listed, or would be if an owner that sleeps had merged what others freed. */
-static bool has_room(struct bm_slab *slab, bool has_pending)
+static bool has_room(const struct bm_arena *arena, struct bm_slab *slab, bool has_pending)
 {
     if (slab->state == BM_SLAB_LISTED || !has_pending || !is_at_rest(slab))
         return slab->state == BM_SLAB_LISTED;
     unsigned free = 0;
     for (unsigned index = 0; index < BM_SLAB_WORDS; index++)
         free += bm_count_bits(bm_slab_free_or_remote(slab, index));
-    return free >= bm_arena_slots_worth_taking(slab);
+    return free >= bm_arena_slots_worth_taking(arena, slab);
 }
 
 static void visit_tree(struct bm_arena *arena, struct bm_tree *tree, struct bm_purge *purge)
@@ -69,7 +69,7 @@ static void visit_tree(struct bm_arena *arena, struct bm_tree *tree, struct bm_p
         return;
     for (unsigned number = 1; number < tree->slabs_made && purge->leaves != 0; number++) {
         struct bm_slab *slab = &tree->slabs[number];
-        if (!has_room(slab, has_pending))
+        if (!has_room(arena, slab, has_pending))
             continue;
         bool is_new = slab->idle_rounds < IDLE_ROUNDS;
         size_t before = purge->leaves;

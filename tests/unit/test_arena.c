@@ -743,12 +743,43 @@ TEST_WITHIN(arena, a_listed_slab_stays_listed_below_its_quota)
     expect(slab->state == BM_SLAB_UNLISTED);
     bm_mutex_lock(&arena->gate);
     bm_arena_list_all(arena);
+    arena->takes_every_slot = false;
     bm_arena_settle(arena, bm_tree_of(slab), slab);
     bm_mutex_unlock(&arena->gate);
     verify();
     expect(slab->state == BM_SLAB_LISTED && slab->credit == SLOTS - 1);
     for (unsigned slot = 1; slot < 2 * SLOTS; slot++)
         release(blocks[slot]);
+}
+
+/* Until there is memory again, each free lists its slab, were it full or current before. */
+TEST_WITHIN(arena, takes_every_slot_when_there_is_no_memory)
+{
+    enum { SLOTS = BM_MAX_SLOTS, SLABS = 3 };
+    char *blocks[SLABS * SLOTS];
+    unsigned size_class = bm_class_of_size(64);
+    core_heap_stop_borrowing(arena);
+    for (unsigned slab = 0; slab < SLABS; slab++)
+        fill_slab(size_class, blocks + slab * SLOTS);
+    bm_mutex_lock(&arena->gate);
+    bm_arena_list_all(arena);
+    bm_mutex_unlock(&arena->gate);
+    heap.fake.refuses[FAKE_COMMIT] = true;
+    for (unsigned slab = 0; slab < SLABS; slab++) {
+        char *freed = blocks[slab * SLOTS + 7];
+        release(freed);
+        expect_at(allocate(64) == freed, "slab %u", slab);
+        (void)core_heap_free_remotely(bm_tree_of(freed), freed);
+        expect_at(allocate(64) == freed, "slab %u", slab);
+    }
+    expect(arena->takes_every_slot);
+    heap.fake.refuses[FAKE_COMMIT] = false;
+    void *more = allocate(64);
+    expect(more != NULL && !arena->takes_every_slot);
+    release(more);
+    for (unsigned slot = 0; slot < SLABS * SLOTS; slot++)
+        release(blocks[slot]);
+    verify();
 }
 
 TEST_WITHIN(arena, no_chunk_lies_beyond_the_address_space)

@@ -437,6 +437,35 @@ TEST_WITHIN(purge, a_purged_slab_asks_for_what_it_lacks)
     release_survivors(blocks, 1008, 100);
 }
 
+/* Where that one finds no room, others are looked at. */
+TEST_WITHIN(purge, a_slab_that_lacks_nothing_serves_at_the_limit)
+{
+    enum { SLABS = 3 };
+    static void *blocks[SLABS * BM_MAX_SLOTS];
+    core_heap_stop_borrowing(arena);
+    unsigned slots = bm_size_classes[bm_class_of_size(1008)].slots;
+    for (unsigned index = 0; index < SLABS * slots; index++)
+        blocks[index] = allocate(1008);
+    for (unsigned index = 1; index < slots; index++)
+        release(blocks[index]);
+    (void)trim();
+    expect(core_heap_slab(blocks[0])->is_purged);
+    for (unsigned index = slots; index < SLABS * slots; index += 2)
+        release(blocks[index]);
+    bm_regions_set_limit(heap.regions, atomic_load(&heap.regions->held_bytes));
+    for (unsigned index = slots; index < SLABS * slots; index += 2)
+        blocks[index] = core_heap_allocate(&heap, arena, 1008);
+    bm_regions_set_limit(heap.regions, SIZE_MAX);
+    unsigned got = 0;
+    for (unsigned index = slots; index < SLABS * slots; index += 2)
+        got += blocks[index] != NULL;
+    expect_at(got == slots, "%u of %u", got, slots);
+    release(blocks[0]);
+    for (unsigned index = slots; index < SLABS * slots; index++)
+        if (blocks[index] != NULL)
+            release(blocks[index]);
+}
+
 /* Nothing is kept for one thread where all together have too little. */
 TEST_WITHIN(purge, nothing_is_kept_under_a_limit)
 {
