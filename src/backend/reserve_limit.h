@@ -17,10 +17,10 @@ static inline size_t bm_reserve_limit_under(rlim_t limit)
 {
     if (limit == RLIM_INFINITY)
         return SIZE_MAX;
-    size_t share = (size_t)(limit / BM_RESERVE_LIMIT_SHARE);
+    rlim_t share = limit / BM_RESERVE_LIMIT_SHARE;
     if (share <= BM_RESERVE_LIMIT_MINIMUM)
         return BM_RESERVE_LIMIT_MINIMUM;
-    return (size_t)1 << bm_highest_bit(share);
+    return share > SIZE_MAX / 2 ? SIZE_MAX / 2 + 1 : (size_t)1 << bm_highest_bit(share);
 }
 
 /* For this process. RLIMIT_DATA counts what is committed; that is what lies free in regions too,

@@ -184,6 +184,9 @@ bool bm_page_block_resize(struct bm_arena *arena, struct bm_tree *tree, struct b
     if (leaves == slab->leaves)
         return true;
     bm_mutex_lock(&arena->gate);
+    /* Found live before: what is being purged looks like that. */
+    if (bm_unlikely(bm_slab_free_or_remote(slab, 0) != 0))
+        bm_misuse("invalid realloc", (char *)tree + slab->first_byte, bm_slab_slot_bytes(slab));
     struct bm_kept *kept = bm_page_block_kept(arena, slab->leaves);
     if (kept->slab == slab)
         drop(arena, kept);

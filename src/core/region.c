@@ -2,6 +2,8 @@
 
 #include "base/message.h"
 
+#include <string.h>
+
 enum {
     /* Free chunks that may lie dirty at any moment: this many, and as many as were in use at the
      * height of this interval and the last; where address space is limited, an eighth of those that
@@ -98,26 +100,47 @@ static size_t skip_to_alignment(const char *start, size_t lead, size_t alignment
     return (aligned - (uintptr_t)start) / BM_CHUNK_BYTES - lead;
 }
 
-/* A run in one region. With a large alignment, a run with room to shift in is taken first, and
- * what lies around the aligned part is given back. */
-static void *acquire_in(struct bm_regions *regions, struct bm_region *region, size_t chunks,
-                        size_t lead, size_t alignment, bool *is_zero)
+/* A run of free chunks, which it takes from the tree: its first one. With a large alignment, a run
+ * with room to shift in is taken first, and what lies around the aligned part is given back. */
+static bool take_free(struct bm_region *region, size_t chunks, size_t lead, size_t alignment,
+                      unsigned *start)
 {
-    size_t slack = alignment / BM_CHUNK_BYTES - 1;
-    size_t wanted = chunks + slack;
+    size_t wanted = chunks + alignment / BM_CHUNK_BYTES - 1;
     unsigned first;
     if (wanted > BM_BUDDY_MAX_LEAVES ||
         !bm_buddy_tree_allocate(&region->tree, bm_order_of((unsigned)wanted), (unsigned)wanted,
                                 &first))
-        return NULL;
-    size_t skip = skip_to_alignment(chunk_address(region, first), lead, alignment);
-    unsigned start = first + (unsigned)skip;
-    unsigned end = start + (unsigned)chunks;
-    bm_buddy_tree_release(&region->tree, first, start - first);
+        return false;
+    *start = first + (unsigned)skip_to_alignment(chunk_address(region, first), lead, alignment);
+    unsigned end = *start + (unsigned)chunks;
+    bm_buddy_tree_release(&region->tree, first, *start - first);
     bm_buddy_tree_release(&region->tree, end, first + (unsigned)wanted - end);
-    if (!commit_up_to(regions, region, end)) {
-        bm_buddy_tree_release(&region->tree, start, (unsigned)chunks);
+    return true;
+}
+
+/* The same below the frontier: all above it is free, and not to be had for a moment. */
+static bool take_committed(struct bm_region *region, size_t chunks, size_t lead, size_t alignment,
+                           unsigned *start)
+{
+    unsigned above = region->chunks - region->committed;
+    bool was_free = bm_buddy_tree_claim(&region->tree, region->committed, above);
+    bm_assert(was_free);
+    bool is_taken = take_free(region, chunks, lead, alignment, start);
+    bm_buddy_tree_release(&region->tree, region->committed, above);
+    return is_taken;
+}
+
+/* A run in one region; where nothing can be committed, what is. */
+static void *acquire_in(struct bm_regions *regions, struct bm_region *region, size_t chunks,
+                        size_t lead, size_t alignment, bool *is_zero)
+{
+    unsigned start;
+    if (!take_free(region, chunks, lead, alignment, &start))
         return NULL;
+    if (!commit_up_to(regions, region, start + (unsigned)chunks)) {
+        bm_buddy_tree_release(&region->tree, start, (unsigned)chunks);
+        if (!take_committed(region, chunks, lead, alignment, &start))
+            return NULL;
     }
     *is_zero = take_run(regions, region, start, (unsigned)chunks);
     return chunk_address(region, start);
@@ -265,8 +288,8 @@ bool bm_regions_claim(struct bm_regions *regions, void *address, size_t chunks)
     return true;
 }
 
-/* Purges the dirty chunks in [first, end), from the end down, as runs. */
-static void purge_free_run(struct bm_regions *regions, struct bm_region *region, unsigned first,
+/* Purges the dirty chunks in [first, end), from the end down, as runs. False: one was refused. */
+static bool purge_free_run(struct bm_regions *regions, struct bm_region *region, unsigned first,
                            unsigned end, size_t keep)
 {
     struct bm_backend *backend = regions->backend;
@@ -283,22 +306,27 @@ static void purge_free_run(struct bm_regions *regions, struct bm_region *region,
         char *start = chunk_address(region, end);
         size_t resident = regions->counters == 0 ? 0 : bm_backend_resident(backend, start, bytes);
         if (!backend->purge(backend, start, bytes))
-            return;
+            return false;
         for (unsigned chunk = end; chunk < stop; chunk++)
             set_dirty(region, chunk, false);
         regions->dirty_chunks -= stop - end;
         regions->counted_bytes += resident;
     }
+    return true;
 }
 
+/* What is locked in memory can't be purged, and may be all there is: it gives up soon. */
 static void purge_down_to(struct bm_regions *regions, size_t keep)
 {
-    for (unsigned index = regions->count; index-- > 0 && regions->dirty_chunks > keep;) {
+    enum { REFUSALS_MOST = 4 };
+    unsigned refusals = 0;
+    for (unsigned index = regions->count; index-- > 0;) {
         struct bm_region *region = &regions->region[index];
         unsigned first = 0;
         unsigned chunks = 0;
-        while (bm_buddy_tree_next_free(&region->tree, first + chunks, &first, &chunks))
-            purge_free_run(regions, region, first, first + chunks, keep);
+        while (regions->dirty_chunks > keep && refusals < REFUSALS_MOST &&
+               bm_buddy_tree_next_free(&region->tree, first + chunks, &first, &chunks))
+            refusals += !purge_free_run(regions, region, first, first + chunks, keep);
     }
 }
 
@@ -387,8 +415,12 @@ void bm_regions_adopt(struct bm_regions *regions, void *address, size_t chunks, 
         size_t part = chunks < BM_BUDDY_MAX_LEAVES ? chunks : BM_BUDDY_MAX_LEAVES;
         /* A region of its own: between another one's frontier and here there may be a gap. */
         struct bm_region *region = add_region(regions, base, (unsigned)part, BM_PAGES_ANY);
-        if (region == NULL)
+        if (region == NULL) {
+            /* The addresses are lost, but not the memory. */
+            if (is_committed)
+                (void)regions->backend->purge(regions->backend, base, chunks * BM_CHUNK_BYTES);
             return;
+        }
         regions->reserved_bytes += part * BM_CHUNK_BYTES;
         if (is_committed) {
             region->committed = (unsigned)part;
@@ -435,9 +467,9 @@ static size_t give_back_tail(struct bm_regions *regions, struct bm_region *regio
 
 static void remove_region(struct bm_regions *regions, unsigned index)
 {
+    struct bm_region *removed = &regions->region[index];
     regions->count--;
-    if (index != regions->count)
-        regions->region[index] = regions->region[regions->count];
+    memmove(removed, removed + 1, (regions->count - index) * sizeof *removed);
     regions->region[regions->count] = (struct bm_region){0};
 }
 
@@ -460,6 +492,8 @@ size_t bm_regions_give_back(struct bm_regions *regions)
 static void keep_within_limit(struct bm_regions *regions)
 {
     size_t bound = DIRTY_CHUNKS_MIN + regions->used_chunks / DIRTY_CHUNKS_SHARE_LIMITED;
+    if (bound > dirty_bound(regions))
+        bound = dirty_bound(regions);
     if (regions->dirty_chunks <= bound)
         return;
     purge_down_to(regions, bound / 2);

@@ -83,7 +83,7 @@ const struct bm_size_class bm_size_classes[BM_SIZE_CLASSES + 1] = {
     [BM_PAGE_CLASS] = {.slots = 1, .spare_bits = 63}
 };
 
-/* Entry 0, size 0, is class 0 too: malloc(0) gives a slot of its own. */
+/* Entry 0, size 0, is class 0 too, for where malloc(0) gives a slot. */
 const uint16_t bm_cursor_offsets[BM_QUANTA] = {EVERY(OFFSET_ENTRY)};
 
 #define LENDER_OFFSET_ENTRY(class, below, size) \

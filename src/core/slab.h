@@ -12,7 +12,7 @@
  *   3. a remote word that is not zero is on its arena's pending list, or on its way there; so a
  *      slab whose own bits are all set has no word on that list, and may be recycled;
  *   4. credit is a hint: the number of frees until the arena has to look at the slab again.
- *      Only the owner thread reads it, and whatever it says, the bits decide;
+ *      Only the owner reads it, and whatever it says, the bits decide;
  *   5. in the default library, no slot of a word behind last_word was ever taken: its pages may
  *      be untouched.
  */
@@ -46,7 +46,7 @@ struct bm_slab {
     _Alignas(64) _Atomic uint64_t free[BM_SLAB_WORDS];
     uint32_t first_byte;      /* of slot 0, from the chunk's start: in the first leaf; gate */
     uint32_t reciprocal;      /* of the slot size; gate */
-    int32_t credit;           /* owner thread */
+    int32_t credit;           /* owner */
     uint8_t size_class;       /* gate */
     uint8_t state;            /* enum bm_slab_state; gate */
     uint16_t leaves : 10;     /* gate */

@@ -363,6 +363,17 @@ Test(region, a_delay_of_0_leaves_nothing_dirty)
     release(used, 100);
 }
 
+Test(region, a_delay_of_0_leaves_nothing_dirty_under_a_limit)
+{
+    set_up(CHUNKS(1024));
+    regions.purge_delay_ms = BM_PURGE_AT_ONCE;
+    fake.base.reserve_limit = CHUNKS(64);
+    char *used = acquire(16);
+    release(acquire(4), 4);
+    expect(regions.dirty_chunks == 0 && fake.purged_bytes == CHUNKS(4));
+    release(used, 16);
+}
+
 Test(region, a_delay_of_minus_1_purges_nothing)
 {
     set_up(CHUNKS(1024));
@@ -402,6 +413,41 @@ Test(region, a_refused_commit_changes_nothing)
     expect(regions.region[0].tree.free_leaves >= free_leaves);
     fake.refuses[FAKE_COMMIT] = false;
     expect(acquire(4) != NULL);
+}
+
+/* Also if the free block that fits best lies above the frontier. */
+Test(region, takes_what_is_committed_when_no_more_can_be)
+{
+    char *runs[5];
+    set_up(CHUNKS(256));
+    for (unsigned index = 0; index < 5; index++)
+        runs[index] = acquire(1);
+    for (unsigned index = 0; index < 4; index++)
+        release(runs[index], 1);
+    fake.refuses[FAKE_COMMIT] = true;
+    expect(acquire(8) == NULL);
+    for (unsigned index = 0; index < 4; index++)
+        expect(acquire(1) != NULL);
+    expect(acquire(1) == NULL && regions.region[0].committed == 5);
+    fake.refuses[FAKE_COMMIT] = false;
+    expect(acquire(1) == runs[4] + BM_CHUNK_BYTES);
+}
+
+/* Locked memory: each release would ask for every free run anew. */
+Test(region, gives_up_purges_that_are_refused)
+{
+    char *runs[40];
+    set_up(CHUNKS(256));
+    for (unsigned index = 0; index < 40; index++)
+        runs[index] = acquire(1);
+    for (unsigned index = 0; index < 40; index += 2)
+        release(runs[index], 1);
+    fake.refuses[FAKE_PURGE] = true;
+    size_t before = fake.calls[FAKE_PURGE];
+    expect(bm_regions_purge(&regions, 0) == 0 && regions.dirty_chunks == 20);
+    expect_at(fake.calls[FAKE_PURGE] - before == 4, "%zu", fake.calls[FAKE_PURGE] - before);
+    fake.refuses[FAKE_PURGE] = false;
+    expect(bm_regions_purge(&regions, 0) == CHUNKS(20));
 }
 
 /* ---- clean chunks ---- */
@@ -526,6 +572,20 @@ Test(region, gives_back_what_is_wholly_free)
     release(first, 16);
     expect(bm_regions_give_back(&regions) == CHUNKS(80) && regions.count == 0);
     expect(fake.reserved_bytes == 0 && regions.dirty_chunks == 0);
+}
+
+/* In the order in which they were reserved: a backend may take back what is on top alone. */
+Test(region, gives_back_from_the_last_one_down)
+{
+    char *runs[4];
+    set_up(CHUNKS(512));
+    for (unsigned index = 0; index < 4; index++)
+        runs[index] = acquire((size_t)16 << index);
+    expect(regions.count == 4);
+    release(runs[1], 32);
+    expect(bm_regions_give_back(&regions) == CHUNKS(32) && regions.count == 3);
+    expect(regions.region[1].base == runs[2] && regions.region[2].base == runs[3]);
+    bm_regions_verify(&regions);
 }
 
 /* Where address space is scarce, what is free behind the last chunk in use goes too. */
@@ -771,6 +831,9 @@ Test(region, lives_with_as_many_as_there_may_be)
     bm_regions_adopt(&regions, base, 4, false);
     expect(regions.count == BM_REGIONS_MAX);
     expect(regions.reserved_bytes == reserved);
+    expect(fake.base.commit(&fake.base, base, CHUNKS(4)));
+    bm_regions_adopt(&regions, base, 4, true);
+    expect(fake.purged_bytes == CHUNKS(4) && regions.dirty_chunks == 0);
     regions.count = count;
     bm_regions_verify(&regions);
 }
