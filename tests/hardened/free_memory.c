@@ -12,7 +12,7 @@ TestSuite(free_memory, .timeout = 60);
 /* What was freed before leaves the quarantine. */
 static void pass_quarantine(void)
 {
-    for (unsigned frees = 0; frees < 1000; frees++)
+    for (unsigned frees = 0; frees < 2000; frees++)
         buddymalloc_free(buddymalloc_malloc(5000));
 }
 
@@ -60,7 +60,7 @@ Test(free_memory, slots_written_after_their_free_never_become_a_page_block)
                   "%zu bytes", page_block_sizes[index]);
 }
 
-enum { slots_to_free = 1000, kept_slots = 100 };
+enum { slots_to_free = 2000, kept_slots = 100 };
 
 /* As many as make all that was freed before leave the quarantine, without an allocation. */
 static void free_slots(char *slot[slots_to_free])

@@ -132,7 +132,7 @@ KINDS = {
     "reuse_by_smaller": hardened("an address that can be told", STALE),
     "reuse_by_realloc": hardened("an address that can be told", STALE),
     "place_in_order": hardened("an address that can be told", STALE, is_in_116=False,
-                               but_for=("huge",)),
+                               but_for=("huge",), tries=3),
     "execute": promised("execution", (FAULT,)),
     "read_nothing": promised("use of a block of no bytes", (FAULT,)),
     "read_nothing_and_free": promised("use of a block of no bytes", (FAULT,)),

@@ -76,7 +76,7 @@ class Session:
         process.kept_errors = errors
         return process
 
-    def finish(self, process, given=None, timeout=50):
+    def finish(self, process, given=None, timeout=200):
         """The output of a process that must end on time, with status 0, and without a message
         of the library."""
         name = " ".join(process.args[:4])
@@ -96,7 +96,7 @@ class Session:
             raise Failure(f"{name}: the library complains\n{tail(errors)}")
         return output
 
-    def run(self, *command, given=None, timeout=50, **options):
+    def run(self, *command, given=None, timeout=200, **options):
         """The output of a program that must end well."""
         if given is not None:
             options["stdin"] = subprocess.PIPE

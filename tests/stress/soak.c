@@ -38,7 +38,7 @@ enum {
     most_naps = 150, /* longer than free pages may lie dirty */
     batches_a_nap = 500,
     growth_percent = 25, /* allowed, and so many MiB: */
-    growth_mib = 16,
+    growth_mib = BM_HARDENED ? 32 : 16,
     seconds_to_tell = 25,
     steps_to_tell = 500000,
 };
@@ -382,7 +382,7 @@ static void end_all(void)
         check_and_destroy(atomic_exchange(&shared[i], NULL));
     check_heap();
     /* What this thread freed leaves its quarantine, large blocks among it. */
-    for (unsigned i = 0; BM_HARDENED && i < 1000; i++)
+    for (unsigned i = 0; BM_HARDENED && i < 3000; i++)
         buddymalloc_free(buddymalloc_malloc(16));
     (void)buddymalloc_malloc_trim(0);
     check(buddymalloc_held_bytes() <= (size_t)worker_count << 20);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -72,6 +73,33 @@ Test(message, is_written_whole_and_keeps_errno)
     expect(read(ends[0], text, sizeof text) == 9 && memcmp(text, "one line\n", 9) == 0);
     bm_message_write(&message, -1);
     expect(errno == 4711);
+}
+
+static void *write_when_cancelled(void *end)
+{
+    struct bm_message message;
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+    (void)pthread_cancel(pthread_self());
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
+    bm_message_init(&message);
+    bm_message_text(&message, "report");
+    bm_message_write(&message, *(int *)end);
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+    return end;
+}
+
+/* A thread that is to be cancelled still reports, and keeps what it holds. */
+Test(message, writing_is_no_cancellation_point)
+{
+    int ends[2];
+    char text[8];
+    pthread_t thread;
+    void *result = NULL;
+    expect(pipe(ends) == 0);
+    expect(pthread_create(&thread, NULL, write_when_cancelled, &ends[1]) == 0);
+    expect(pthread_join(thread, &result) == 0);
+    expect(result == &ends[1]);
+    expect(read(ends[0], text, sizeof text) == 6 && memcmp(text, "report", 6) == 0);
 }
 
 static void misuse_with_class(void *context)

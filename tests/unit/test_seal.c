@@ -98,24 +98,27 @@ static unsigned longest_run(uint64_t key)
 }
 
 /* What a copy from one block brings into another of its size is seen, as often as chance has it:
- * one filler in 32 is the same, wherever the blocks lie. Keys are rarely weak at a distance: of
- * 60 000 pairs of keys the worst let one in 17 pass. */
+ * one filler in 32 is the same, wherever the blocks lie. Keys are rarely weak at a distance: of 8
+ * million pairs of keys 16 let one in 12 pass at one. */
 Test(seal, fillers_differ_at_every_distance)
 {
     enum { KEYS = 500, FIRST_SHIFT = 4 };
     const unsigned last_shift = sizeof(uintptr_t) > 4 ? 40 : 30;
     unsigned all = 0;
+    unsigned weak = 0;
     for (unsigned keys = 0; keys < KEYS; keys++) {
         bm_seal_init();
         cr_expect_lt(longest_run(bm_seal_keys[0]), 7, "key %#" PRIx64, bm_seal_keys[0]);
         cr_expect_lt(longest_run(bm_seal_keys[1]), 7, "key %#" PRIx64, bm_seal_keys[1]);
+        unsigned worst = 0;
         for (unsigned shift = FIRST_SHIFT; shift <= last_shift; shift++) {
             unsigned same = blocks_with_the_same_filler((uintptr_t)1 << shift);
             all += same;
-            cr_expect_lt(same, BLOCKS / 12, "shift %u: %u of %d, keys %#" PRIx64 " %#" PRIx64,
-                         shift, same, BLOCKS, bm_seal_keys[0], bm_seal_keys[1]);
+            worst = same > worst ? same : worst;
         }
+        weak += worst >= BLOCKS / 12;
     }
+    cr_expect_leq(weak, 2, "%u weak", weak);
     unsigned asked = KEYS * (last_shift + 1 - FIRST_SHIFT) * BLOCKS;
     cr_expect_lt(all, asked / 30, "%u of %u", all, asked);
 }

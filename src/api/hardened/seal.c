@@ -5,8 +5,8 @@
 uint64_t bm_seal_keys[2];
 
 /* Seven equal bits in a row; above the highest one, a zero counts. Such a factor is a sum of few
- * powers of two, and blocks at some distances would get the same filler too often: with any keys
- * one filler in eleven in the worst of 60 000 pairs, with keys that have no such run one in 17. */
+ * powers of two, and blocks at some distances would get the same filler too often: of 60 000 pairs
+ * of any keys 21 let one in 16 pass at some distance, of as many without such a run none. */
 static bool has_long_run(uint64_t key)
 {
     uint64_t same = ~(key ^ key >> 1);
