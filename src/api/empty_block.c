@@ -6,7 +6,6 @@
 #include "base/message.h"
 #include "core/size_class.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 
 enum {
@@ -15,23 +14,26 @@ enum {
     WORDS = BLOCKS / 64,
 };
 
-enum { LARGEST_PAGE = 64 * 1024 };
-
-/* Untouched, and no part of the heap. Page-aligned in it: a page in front of the addresses, those,
- * and the rest of their last page. */
-static char memory[RANGE_BYTES + 3 * LARGEST_PAGE];
 static _Atomic(char *) range; /* NULL: none */
-static pthread_once_t once = PTHREAD_ONCE_INIT;
+static atomic_bool is_refused;
 static _Atomic uint64_t live[WORDS];
 static _Atomic uint32_t next_word;
 
-static void make_range(void)
+/* A page in front of the addresses, those, and the rest of their last page. None of the library's
+ * own data, for who looks for pointers reads all of that. */
+static char *make_range(void)
 {
     size_t page_bytes = bm_system_page_bytes();
-    char *start = (char *)bm_round_up((uintptr_t)memory, page_bytes);
-    size_t bytes = page_bytes + bm_round_up(RANGE_BYTES, page_bytes);
-    if (page_bytes <= LARGEST_PAGE && bm_system_protect(start, bytes, false))
-        atomic_store_explicit(&range, start + page_bytes, memory_order_release);
+    bm_system_lock();
+    if (atomic_load(&range) == NULL && !atomic_load(&is_refused)) {
+        char *start = bm_system_reserve_closed(page_bytes + bm_round_up(RANGE_BYTES, page_bytes));
+        if (start != NULL)
+            atomic_store(&range, start + page_bytes);
+        else
+            atomic_store(&is_refused, true);
+    }
+    bm_system_unlock();
+    return atomic_load(&range);
 }
 
 /* Claims the lowest bit of a word that is not set: false when all are. */
@@ -52,8 +54,9 @@ void *bm_empty_block_allocate(void)
     bm_system_init();
     if (!bm_options.guard_empty)
         return NULL;
-    (void)pthread_once(&once, make_range);
     char *start = atomic_load_explicit(&range, memory_order_acquire);
+    if (bm_unlikely(start == NULL) && !atomic_load_explicit(&is_refused, memory_order_relaxed))
+        start = make_range();
     uint32_t first = atomic_load_explicit(&next_word, memory_order_relaxed);
     unsigned bit;
     if (start == NULL)

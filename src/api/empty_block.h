@@ -2,8 +2,8 @@
  * empty block: what malloc(0) returns, an address of its own at which nothing can be read or
  * written.
  *
- * The addresses are the multiples of BM_QUANTUM in a range of pages made inaccessible at the first
- * need; a bit each says whether it is live. The next free one is looked for from where the last one
+ * The addresses are the multiples of BM_QUANTUM in a range of inaccessible pages, reserved at the
+ * first need; a bit each says whether it is live. The next free one is looked for from where the last one
  * was found on, so that an address comes back late.
  */
 #ifndef BM_API_EMPTY_BLOCK_H

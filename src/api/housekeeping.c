@@ -4,6 +4,7 @@
 #include "api/options.h"
 #include "api/system_memory.h"
 #include "base/clock.h"
+#include "base/message.h"
 #include "core/decay.h"
 
 #include <errno.h>
@@ -11,6 +12,7 @@
 #include <semaphore.h>
 #include <signal.h>
 #include <time.h>
+#include <unistd.h>
 
 struct bm_housekeeper bm_housekeeper;
 
@@ -89,10 +91,9 @@ static void *run(void *unused)
     return NULL;
 }
 
-/* The program's signals are not for it. */
-static bool create_thread(void)
+/* With a stack of so many bytes; 0: as large as any. The program's signals are not for it. */
+static bool create_thread(size_t stack_bytes)
 {
-    enum { STACK_BYTES = 256 * 1024 };
     pthread_attr_t attributes;
     pthread_t thread;
     sigset_t all;
@@ -101,7 +102,8 @@ static bool create_thread(void)
         return false;
     (void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     (void)pthread_attr_setinheritsched(&attributes, PTHREAD_EXPLICIT_SCHED);
-    (void)pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    if (stack_bytes != 0)
+        (void)pthread_attr_setstacksize(&attributes, stack_bytes);
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
     bool is_created = pthread_create(&thread, &attributes, run, NULL) == 0;
@@ -110,16 +112,29 @@ static bool create_thread(void)
     return is_created;
 }
 
+static void say_that_there_is_none(void)
+{
+    struct bm_message message;
+    bm_message_init(&message);
+    bm_message_text(&message, "buddymalloc: background_purge: no thread could be made\n");
+    bm_message_write(&message, STDERR_FILENO);
+}
+
 /* Without the thread it is done as if nobody had asked for one. */
 void bm_housekeeping_start(void)
 {
+    enum {
+        STACK_BYTES = 256 * 1024
+    }; /* variables of threads, which lie there too, may need more */
     if (!atomic_exchange(&bm_housekeeper.wants_thread, false))
         return;
     int saved_errno = errno;
     /* First: a tick that does the work itself would not know that the thread sleeps. */
     atomic_store(&has_thread, true);
-    if (sem_init(&wake_up, 0, 0) != 0 || !create_thread())
+    if (sem_init(&wake_up, 0, 0) != 0 || (!create_thread(STACK_BYTES) && !create_thread(0))) {
         atomic_store(&has_thread, false);
+        say_that_there_is_none();
+    }
     errno = saved_errno;
 }
 

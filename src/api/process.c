@@ -10,22 +10,77 @@
 #include "api/thread_arena.h"
 #include "api/user_block.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
-/* Where the summary goes: standard error as it was at the start. Many programs close theirs in
- * an exit handler, to find out about write errors. */
+/* ---- the summary at exit ---- */
+
+/* Where it goes: standard error as it was at the start. Many programs close theirs in an exit
+ * handler, to find out about write errors; others close all that they did not open, and then this
+ * number may be a file of their own. */
 static int summary_descriptor = -1;
+static struct statx summary_file;
+
+static bool identify(int descriptor, struct statx *file)
+{
+    return syscall(SYS_statx, descriptor, "", AT_EMPTY_PATH, STATX_INO, file) == 0;
+}
+
+static bool is_summary_file(int descriptor)
+{
+    struct statx file;
+    return identify(descriptor, &file) && file.stx_ino == summary_file.stx_ino &&
+           file.stx_dev_major == summary_file.stx_dev_major &&
+           file.stx_dev_minor == summary_file.stx_dev_minor &&
+           file.stx_rdev_major == summary_file.stx_rdev_major &&
+           file.stx_rdev_minor == summary_file.stx_rdev_minor;
+}
+
+/* Called in the first malloc, so by system calls: a function of libc may have another library's in
+ * front of it, which allocates. */
+static void open_summary(void)
+{
+    enum { ABOVE_THE_PROGRAMS_OWN = 64 };
+    long copy = syscall(SYS_fcntl, STDERR_FILENO, F_DUPFD_CLOEXEC, ABOVE_THE_PROGRAMS_OWN);
+    if (copy < 0) /* by RLIMIT_NOFILE */
+        copy = syscall(SYS_fcntl, STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    if (copy >= 0 && identify((int)copy, &summary_file))
+        summary_descriptor = (int)copy;
+}
 
 void bm_process_start(void)
 {
-    enum { ABOVE_THE_PROGRAMS_OWN = 64 };
     bm_options_read();
     atomic_store(&bm_housekeeper.wants_thread, bm_options.background_purge);
     if (bm_options.stats_at_exit)
-        summary_descriptor = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, ABOVE_THE_PROGRAMS_OWN);
+        open_summary();
 }
+
+/* The exit status is the program's: not that of a signal, if nobody reads what is written. */
+static void print_summary(int descriptor)
+{
+    static const struct timespec at_once;
+    sigset_t broken_pipe;
+    sigset_t pending;
+    sigset_t before;
+    (void)sigemptyset(&broken_pipe);
+    (void)sigaddset(&broken_pipe, SIGPIPE);
+    (void)sigpending(&pending);
+    (void)pthread_sigmask(SIG_BLOCK, &broken_pipe, &before);
+    bm_print_summary(descriptor);
+    if (sigismember(&pending, SIGPIPE) == 0)
+        while (sigtimedwait(&broken_pipe, NULL, &at_once) < 0 && errno == EINTR)
+            continue;
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+/* ---- load and exit ---- */
 
 __attribute__((constructor(101))) static void on_load(void)
 {
@@ -36,8 +91,12 @@ __attribute__((constructor(101))) static void on_load(void)
 __attribute__((destructor(101))) static void on_exit_of_program(void)
 {
     bool is_meant = bm_options.stats_process == 0 || bm_options.stats_process == getpid();
-    if (summary_descriptor >= 0 && is_meant)
-        bm_print_summary(summary_descriptor);
+    if (summary_descriptor >= 0 && is_meant) {
+        if (is_summary_file(summary_descriptor))
+            print_summary(summary_descriptor);
+        else if (is_summary_file(STDERR_FILENO))
+            print_summary(STDERR_FILENO);
+    }
     if (bm_options.check_at_exit)
         (void)bm_user_check_all();
 }

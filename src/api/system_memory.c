@@ -278,6 +278,16 @@ bool bm_system_protect(void *address, size_t bytes, bool is_accessible)
     return backend->protect != NULL && backend->protect(backend, address, bytes, is_accessible);
 }
 
+void *bm_system_reserve_closed(size_t bytes)
+{
+    struct bm_backend *backend = regions.backend;
+    void *start = backend->reserve(backend, bytes, backend->page_bytes);
+    if (start == NULL || bm_system_protect(start, bytes, false))
+        return start;
+    (void)backend->release(backend, start, bytes);
+    return NULL;
+}
+
 void bm_system_clear(void *address, size_t bytes)
 {
     if (bytes != 0 && !regions.backend->purge(regions.backend, address, bytes))

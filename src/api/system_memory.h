@@ -61,6 +61,9 @@ void bm_system_visit_resident(void *address, size_t bytes,
  * was. No lock. */
 bool bm_system_protect(void *address, size_t bytes, bool is_accessible);
 
+/* Reserves whole pages that can't be accessed. NULL: the system refuses. System-memory lock. */
+void *bm_system_reserve_closed(size_t bytes);
+
 /* Makes a range of whole pages read as zero, given back to the system if that takes it. No lock. */
 void bm_system_clear(void *address, size_t bytes);
 

@@ -331,25 +331,26 @@ struct bm_huge *bm_huge_take_kept(struct bm_huge **kept, size_t bytes, bool *is_
     return huge;
 }
 
-static size_t purge_kept(struct bm_huge_heap *heap, struct bm_huge *huge)
+/* Bytes that went: what the system held if that is asked for, which takes a call more; else all. */
+static size_t purge_kept(struct bm_huge_heap *heap, struct bm_huge *huge, bool is_exact)
 {
     struct bm_backend *backend = heap->regions->backend;
     size_t bytes = bm_huge_capacity(huge);
     if (atomic_load_explicit(&huge->is_clean, memory_order_relaxed) ||
         !claim_free(huge, BM_HUGE_PURGING))
         return 0;
-    size_t resident = bm_backend_resident(backend, huge->user, bytes);
+    size_t counted = is_exact ? bm_backend_resident(backend, huge->user, bytes) : bytes;
     bool is_clean = backend->purge(backend, huge->user, bytes);
     atomic_store_explicit(&huge->is_clean, is_clean, memory_order_relaxed);
     atomic_store_explicit(&huge->state, BM_HUGE_FREE, memory_order_release);
-    return is_clean ? resident : 0;
+    return is_clean ? counted : 0;
 }
 
 size_t bm_huge_purge_kept(struct bm_huge_heap *heap)
 {
     size_t purged = 0;
     for (struct bm_huge *huge = heap->first; huge != NULL; huge = huge->next)
-        purged += purge_kept(heap, huge);
+        purged += purge_kept(heap, huge, true);
     return purged;
 }
 
@@ -387,7 +388,7 @@ uint64_t bm_huge_decay(struct bm_huge_heap *heap, uint64_t now_ms)
         if (is_new(heap, huge))
             is_waiting = true;
         else if (purged < DECAY_STEP_CHUNKS * BM_CHUNK_BYTES)
-            purged += purge_kept(heap, huge);
+            purged += purge_kept(heap, huge, false);
     }
     bool is_cut_short = purged >= DECAY_STEP_CHUNKS * BM_CHUNK_BYTES;
     heap->next_step_ms = is_cut_short ? now_ms + BM_DECAY_STEP_MS : heap->interval_end_ms;

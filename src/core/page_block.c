@@ -81,13 +81,17 @@ static bool is_unused(struct bm_slab *slab)
     return slot_is_free(slab) || bm_slab_has_remote(slab, 0);
 }
 
-static bool purge_pages(struct bm_chunk_source *source, struct bm_kept *kept, size_t *resident)
+/* Counts what the system held if asked to, for that takes a call more; else all. */
+static bool purge_pages(struct bm_chunk_source *source, struct bm_kept *kept, bool is_exact,
+                        size_t *bytes)
 {
     uintptr_t start = (uintptr_t)kept->block;
     uintptr_t end = start + (size_t)kept->leaves * BM_LEAF_BYTES;
     start = bm_round_up(start, source->page_bytes);
     end = bm_round_down(end, source->page_bytes);
-    *resident = start < end ? source->resident(source, (void *)start, end - start) : 0;
+    *bytes = start < end ? end - start : 0;
+    if (is_exact && *bytes != 0)
+        *bytes = source->resident(source, (void *)start, *bytes);
     return start >= end || source->purge(source, (void *)start, end - start);
 }
 
@@ -99,7 +103,7 @@ static bool may_age(struct bm_kept *kept)
 
 /* Purges a kept block if it is still unused. One that others freed needs no claim: until that is
  * merged, under the gate, nobody can take it. */
-static size_t purge_unused(struct bm_arena *arena, struct bm_kept *kept)
+static size_t purge_unused(struct bm_arena *arena, struct bm_kept *kept, bool is_exact)
 {
     struct bm_chunk_source *source = arena->source;
     _Atomic uint64_t *word = &kept->slab->free[0];
@@ -111,15 +115,15 @@ static size_t purge_unused(struct bm_arena *arena, struct bm_kept *kept)
     if (!is_claimed && !bm_slab_has_remote(kept->slab, 0))
         return 0;
     /* GCOVR_EXCL_STOP */
-    size_t resident;
-    bool is_purged = purge_pages(source, kept, &resident);
+    size_t bytes;
+    bool is_purged = purge_pages(source, kept, is_exact, &bytes);
     if (is_purged)
         atomic_store_explicit(&kept->age, BM_KEPT_PURGED, memory_order_relaxed);
     expected = CLAIMED;
     if (is_claimed && !atomic_compare_exchange_strong_explicit(
                           word, &expected, FREE, memory_order_release, memory_order_relaxed))
         bm_misuse("double free", kept->block, (size_t)kept->leaves * BM_LEAF_BYTES);
-    return is_purged ? resident : 0;
+    return is_purged ? bytes : 0;
 }
 
 size_t bm_page_block_purge(struct bm_arena *arena, enum bm_kept_age age)
@@ -134,7 +138,7 @@ size_t bm_page_block_purge(struct bm_arena *arena, enum bm_kept_age age)
         if (so_far < (uint32_t)age)
             atomic_store_explicit(&kept->age, so_far + 1, memory_order_relaxed);
         else if (so_far != BM_KEPT_PURGED)
-            purged += purge_unused(arena, kept);
+            purged += purge_unused(arena, kept, age == BM_KEPT_USED);
     }
     return purged;
 }

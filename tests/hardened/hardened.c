@@ -353,6 +353,36 @@ Test(hardened, no_memory_is_survived)
         }
 }
 
+/* A block can always become smaller, if only in name. */
+Test(hardened, realloc_to_less_needs_no_memory)
+{
+    static const size_t from[] = {30000, 200000, 3 * MIB};
+    static const size_t to[] = {1, 100, 20000, 40000, 2500000};
+    char *block[15];
+    unsigned count = 0;
+    for (unsigned index = 0; index < 15; index++) {
+        block[index] = buddymalloc_malloc(from[index / 5]);
+        cr_assert_not_null(block[index]);
+        memset(block[index], 0x5a, from[index / 5]);
+    }
+    (void)buddymalloc_set_limit(buddymalloc_held_bytes());
+    for (size_t size = 16; size <= 4 * MIB; size *= 3)
+        (void)exhaust(size);
+    for (unsigned index = 0; index < 15; index++) {
+        size_t bytes = to[index % 5];
+        if (bytes >= from[index / 5])
+            continue;
+        char *smaller = buddymalloc_realloc(block[index], bytes);
+        cr_expect_not_null(smaller, "from %zu to %zu", from[index / 5], bytes);
+        cr_expect(smaller == NULL || (has_only(smaller, bytes, 0x5a) &&
+                                      buddymalloc_malloc_usable_size(smaller) >= bytes));
+        buddymalloc_free(smaller);
+        count++;
+    }
+    cr_expect_eq(count, 12);
+    (void)buddymalloc_set_limit(0);
+}
+
 /* ---- looking at all blocks ---- */
 
 static void damage(void *context)

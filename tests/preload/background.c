@@ -16,6 +16,8 @@
 enum { block_count = 300000, sleepers = 4, patience_ms = 10000 };
 
 static const long mib = 1024;
+/* The thread's stack is not to be too small for it. */
+static __thread char variables_of_threads[300 * 1024];
 static void *blocks[block_count];
 static pthread_barrier_t has_freed;
 static pthread_barrier_t may_end;
@@ -163,6 +165,7 @@ int main(int argc, char **argv)
 {
     int status;
     check(argc == 2);
+    *(volatile char *)variables_of_threads = 1;
     expect_to_give_back();
     check(EMULATOR_KIB != 0 || count_threads() == 2); /* an emulator has its own */
     expect_sleepers_to_give_back();

@@ -1,7 +1,9 @@
 /* A program that does little; it says whether it runs with more rights than its caller, and what
- * malloc(0) gives. */
+ * malloc(0) gives. With a folder as its argument it closes all files that it did not open, as
+ * daemons do, and has many of its own there until it ends. */
 #include "bundle.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/auxv.h>
@@ -14,10 +16,27 @@ static int is_readable(const void *address)
     return pipe(ends) == 0 && write(ends[1], address, 1) == 1;
 }
 
-int main(void)
+static int open_files(const char *folder)
+{
+    enum { CLOSED = 1024, OPENED = 100 };
+    char name[4096];
+    for (int descriptor = 3; descriptor < CLOSED; descriptor++)
+        (void)close(descriptor);
+    for (int number = 0; number < OPENED; number++) {
+        (void)snprintf(name, sizeof name, "%s/%d", folder, number);
+        int file = open(name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        if (file < 0 || write(file, "record\n", 7) != 7)
+            return 1;
+    }
+    return 0;
+}
+
+int main(int argc, char **argv)
 {
     volatile size_t no_bytes = 0; /* or the compiler warns of what follows */
     bundle_try();
+    if (argc == 2)
+        return open_files(argv[1]);
     void *empty = malloc(no_bytes);
     (void)printf("secure %lu\n", getauxval(AT_SECURE));
     return printf("empty %s\n", is_readable(empty) ? "writable" : "faults") > 0 ? 0 : 1;

@@ -8,7 +8,9 @@ the program runs in the emulator that Meson names.
 
 import functools
 import os
+import pathlib
 import re
+import resource
 import shlex
 import shutil
 import subprocess
@@ -20,15 +22,18 @@ NOBODY = 65534
 EMULATOR = shlex.split(os.environ.get("MESON_EXE_WRAPPER", ""))
 
 
-def run(program, library, **settings):
-    """The standard error of the program under these settings; it must succeed."""
+def run(program, library, *arguments, standard_error=subprocess.PIPE, files=None, **settings):
+    """What the program prints under these settings, with so many open files at most; it must
+    succeed."""
     environment = {key: value for key, value in os.environ.items()
                    if key not in ("MALLOC_PERTURB_", "BUDDYMALLOC_CONF", "LD_PRELOAD")}
     environment.update(settings)
     if library:
         environment["LD_PRELOAD"] = library
-    ended = subprocess.run([*EMULATOR, program], env=environment, capture_output=True, text=True,
-                           timeout=60, check=False)
+    limit = files and (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files)))
+    ended = subprocess.run([*EMULATOR, program, *arguments], env=environment, text=True,
+                           stdout=subprocess.PIPE, stderr=standard_error, timeout=60, check=False,
+                           preexec_fn=limit)
     if ended.returncode != 0:
         sys.exit(f"{settings}: exit status {ended.returncode}, {ended.stderr!r}")
     return ended.stdout, ended.stderr
@@ -60,6 +65,25 @@ def check_summary_at_exit(program, library):
     said = subprocess.run(shell, capture_output=True, text=True, timeout=60, check=False).stderr
     if "summary of process" not in said:
         sys.exit(f"stats:exit=PID: expected a summary: {said!r}")
+
+
+def check_summary_goes_to_standard_error(program, library):
+    """It goes into no file of the program's, though descriptors are closed and used again; where
+    few may be open; and is no reason to end by SIGPIPE."""
+    with tempfile.TemporaryDirectory() as folder:
+        _, said = run(program, library, folder, BUDDYMALLOC_CONF="stats:exit")
+        files = list(pathlib.Path(folder).iterdir())
+        if len(files) != 100 or any(file.read_bytes() != b"record\n" for file in files):
+            sys.exit("stats:exit: the summary is in a file of the program's")
+        if said.count("summary of process") != 1:
+            sys.exit(f"stats:exit: expected a summary of a daemon: {said!r}")
+    _, said = run(program, library, files=40, BUDDYMALLOC_CONF="stats:exit")
+    if "summary of process" not in said:
+        sys.exit(f"stats:exit: expected a summary with few files: {said!r}")
+    reader, writer = os.pipe()
+    os.close(reader)
+    run(program, library, standard_error=writer, BUDDYMALLOC_CONF="stats:exit")
+    os.close(writer)
 
 
 def check_empty_blocks(program, library):
@@ -127,6 +151,7 @@ def main():
         check = check_silent if has_64_bits(program) else functools.partial(check_named, value)
         check(program, library, BUDDYMALLOC_CONF=value)
     check_summary_at_exit(program, library)
+    check_summary_goes_to_standard_error(program, library)
     check_empty_blocks(program, library)
     if form == "static":  # a copy finds no shared library, and a privileged one preloads none
         check_ignored_by_privileged(program)

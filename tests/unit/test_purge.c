@@ -552,6 +552,16 @@ TEST_WITHIN(purge, pages_around_survivors_of_an_ended_owner_go)
     release_survivors(blocks, 1008, 20);
 }
 
+/* mincore is not to be called but for trims and calloc: some processes may not. */
+static size_t is_not_asked(struct bm_backend *backend, void *address, size_t bytes)
+{
+    (void)backend;
+    (void)address;
+    (void)bytes;
+    expect(false);
+    return 0;
+}
+
 /* Once found free, once more still free: then its pages go, and it is still kept. */
 TEST_WITHIN(purge, kept_page_blocks_of_a_sleeper_go)
 {
@@ -559,6 +569,7 @@ TEST_WITHIN(purge, kept_page_blocks_of_a_sleeper_go)
     char *live = allocate(300 * KIB);
     uint64_t due;
     release(block);
+    heap.fake.base.resident = is_not_asked;
     (void)decay_once(&due);
     expect(block[100 * KIB] == 0x44 && due == now_ms + INTERVAL_MS);
     (void)decay_for(INTERVAL_MS);
