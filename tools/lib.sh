@@ -125,7 +125,7 @@ configure() {
     fi
     rm -rf "$directory"
     CC=$compiler CXX=$(cpp_of "$compiler") \
-        quietly meson setup "$directory" "$project_root" "$@" || return
+        quietly meson setup -Dwerror=true "$directory" "$project_root" "$@" || return
     printf '%s\n' "$wanted" >"$directory/configured-as"
 }
 

@@ -94,7 +94,8 @@ void *buddymalloc_valloc(size_t size) BUDDYMALLOC_WARN_UNUSED;
 /* A block aligned to the OS page, size rounded up to whole pages. pvalloc(3). */
 void *buddymalloc_pvalloc(size_t size) BUDDYMALLOC_WARN_UNUSED;
 
-/* Frees a block known to have been asked for with `size`. C23 7.24.3.4. */
+/* Frees a block known to have been asked for with `size`; the hardened library checks that, as it
+ * does below. C23 7.24.3.4. */
 void buddymalloc_free_sized(void *block, size_t size);
 
 /* Frees a block known to come from aligned_alloc(alignment, size). C23 7.24.3.5. */
@@ -114,7 +115,8 @@ int buddymalloc_malloc_trim(size_t pad);
  * free was given back, fails with errno ENOMEM; frees make room again. What counts is memory that
  * may be resident: pages of small blocks and of the heap's own records, in use or not given back
  * yet, and all pages of blocks above 2 MiB. Threads that ask at one moment may exceed it, by 4 MiB
- * each at most. Returns the limit before; SIZE_MAX: none. */
+ * each at most; and what a thread keeps of freed blocks above 32 KiB at the moment counts until it
+ * uses or frees more of them, or ends. Returns the limit before; SIZE_MAX: none. */
 size_t buddymalloc_set_limit(size_t bytes);
 
 /* Hardened library: looks at every live block for writes behind its end, and at all free slots for

@@ -19,7 +19,8 @@ static void refuse(const char *name, const char *value, size_t length)
 {
     struct bm_message message;
     char text[128];
-    if (length > sizeof text - 1)
+    bool is_cut = length > sizeof text - 1;
+    if (is_cut)
         length = sizeof text - 1;
     memcpy(text, value, length);
     text[length] = '\0';
@@ -28,7 +29,7 @@ static void refuse(const char *name, const char *value, size_t length)
     bm_message_text(&message, name);
     bm_message_text(&message, ": ignoring '");
     bm_message_text(&message, text);
-    bm_message_text(&message, "'\n");
+    bm_message_text(&message, is_cut ? "...'\n" : "'\n");
     bm_message_write(&message, STDERR_FILENO);
 }
 

@@ -12,8 +12,8 @@
  *       background_purge:on  a thread gives back, also while all others sleep; default off
  *       check:off            don't look at all blocks for damage when a process ends; hardened
  *                            library only, default exit
- *       guard_empty:off      malloc(0) gives a block of a few bytes, not one that faults; default
- * on
+ *       guard_empty:off      malloc(0) gives a block of a few bytes, not one that faults;
+ *                            default on
  *       limit:BYTES          the most the heap may hold, also with a unit K, M, G or T; default
  *                            none
  *

@@ -130,6 +130,8 @@ def main():
         check_named("MALLOC_PERTURB_", program, library, MALLOC_PERTURB_=value)
     check_named("nonsense", program, library, BUDDYMALLOC_CONF="nonsense:1")
     check_named("nonsense", program, library, BUDDYMALLOC_CONF="nonsense")
+    check_named("x...'", program, library, BUDDYMALLOC_CONF="x" * 128)
+    check_named("x'", program, library, BUDDYMALLOC_CONF="x" * 127)
     for value in ("stats:nonsense", "stats:exit=", "stats:exit=0", "stats:exit=x", "stats:exit1"):
         check_named("stats", program, library, BUDDYMALLOC_CONF=value)
     for value in ("huge_pages", "huge_pages:", "huge_pages:yes", "huge_pages:on1"):

@@ -7,25 +7,10 @@
 #include <string.h>
 
 static const char *const names[] = {
-    "malloc",
-    "free",
-    "calloc",
-    "realloc",
-    "reallocarray",
-    "aligned_alloc",
-    "memalign",
-    "posix_memalign",
-    "valloc",
-    "pvalloc",
-    "malloc_trim",
-    "mallopt",
-    "mallinfo",
-    "mallinfo2",
-    "malloc_usable_size",
-    "malloc_stats",
-    "malloc_info",
-    "free_sized",
-    "free_aligned_sized",
+    "malloc",         "free",        "calloc",        "realloc",     "reallocarray",
+    "aligned_alloc",  "memalign",    "posix_memalign", "valloc",     "pvalloc",
+    "malloc_trim",    "mallopt",     "mallinfo",      "mallinfo2",   "malloc_usable_size",
+    "malloc_stats",   "malloc_info", "free_sized",    "free_aligned_sized",
 };
 
 static int is_ours(const void *address)

@@ -11,8 +11,8 @@
 #include <stddef.h>
 
 /* Aborts with "overflow", "underflow" or "write after free" at the first block that is broken, and
- * at memory that nobody has and somebody wrote to. The number of
- * live blocks looked at. Holds no lock on entry. */
+ * at memory that nobody has and somebody wrote to. The number of live blocks looked at. Holds no
+ * lock on entry. */
 size_t bm_sweep(void);
 
 #endif
