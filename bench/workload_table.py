@@ -127,6 +127,8 @@ ROWS = (
     ("turns-8", 8, HOARD, "turns 8 50000 120"),
     ("sleeping-producer-2", 2, HOARD, "pipeline 2 50000 24"),
     ("sleeping-producer-8", 8, HOARD, "pipeline 8 50000 24"),
+    ("teardown-ended", 2, OWN, "teardown ended 800000 64 2"),
+    ("teardown-asleep", 2, OWN, "teardown asleep 800000 64 2"),
 )
 
 # Some seconds each: what goes back needs time. They count for memory alone.
