@@ -3,8 +3,8 @@
  * written.
  *
  * The addresses are the multiples of BM_QUANTUM in a range of inaccessible pages, reserved at the
- * first need; a bit each says whether it is live. The next free one is looked for from where the last one
- * was found on, so that an address comes back late.
+ * first need; a bit each says whether it is live. The next free one is looked for from where the
+ * last one was found on, so that an address comes back late.
  */
 #ifndef BM_API_EMPTY_BLOCK_H
 #define BM_API_EMPTY_BLOCK_H

@@ -1,12 +1,12 @@
 /*
  * arena: one thread's heap, a set of trees and a cursor per size class.
  *
- * Who may touch what. The owner is the thread the arena belongs to; where has_owner is false, whoever
- * holds the gate. Its fast paths take no lock, so they may touch only what nobody else changes:
- * cursors and their offsets, credits, kept page blocks, and the own words of slabs, which others
- * read. Everything else (trees, lists, states of slabs) changes only under the gate, a mutex that
- * the owner takes in slow paths and others take to act for an owner that sleeps: release slabs that
- * are wholly free, purge, count, fork.
+ * Who may touch what. The owner is the thread the arena belongs to; where has_owner is false,
+ * whoever holds the gate. Its fast paths take no lock, so they may touch only what nobody else
+ * changes: cursors and their offsets, credits, kept page blocks, and the own words of slabs, which
+ * others read. Everything else (trees, lists, states of slabs) changes only under the gate, a mutex
+ * that the owner takes in slow paths and others take to act for an owner that sleeps: release slabs
+ * that are wholly free, purge, count, fork.
  *
  * A slab that is not current gets no new live slot without the gate; so once another thread,
  * holding the gate, sees all of its slots free, they stay free.
