@@ -99,6 +99,13 @@ static bool find_aligned_class(size_t alignment, size_t bytes, unsigned *size_cl
     return false;
 }
 
+static bool wants_slot(size_t alignment, size_t bytes)
+{
+    unsigned size_class;
+    return alignment <= BM_QUANTUM ? bytes <= BM_SMALL_MAX
+                                   : find_aligned_class(alignment, bytes, &size_class);
+}
+
 static void *allocate_aligned(size_t alignment, size_t bytes, bool *is_zero)
 {
     unsigned size_class;
@@ -119,7 +126,7 @@ void *bm_block_allocate_aligned(size_t alignment, size_t bytes, bool *is_zero)
         return NULL;
     void *block = allocate_aligned(alignment, bytes, is_zero);
     /* No memory for a slab: there may be a slot, in one of which nearly all are live. */
-    if (bm_unlikely(block == NULL) && bytes <= BM_SMALL_MAX && bm_take_every_slot())
+    if (bm_unlikely(block == NULL) && wants_slot(alignment, bytes) && bm_take_every_slot())
         block = allocate_aligned(alignment, bytes, is_zero);
     if (bm_likely(block != NULL))
         return block;

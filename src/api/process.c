@@ -14,8 +14,9 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,40 +26,39 @@
  * handler, to find out about write errors; others close all that they did not open, and then this
  * number may be a file of their own. */
 static int summary_descriptor = -1;
-static struct statx summary_file;
-
-static bool identify(int descriptor, struct statx *file)
-{
-    return syscall(SYS_statx, descriptor, "", AT_EMPTY_PATH, STATX_INO, file) == 0;
-}
+static struct stat summary_file;
 
 static bool is_summary_file(int descriptor)
 {
-    struct statx file;
-    return identify(descriptor, &file) && file.stx_ino == summary_file.stx_ino &&
-           file.stx_dev_major == summary_file.stx_dev_major &&
-           file.stx_dev_minor == summary_file.stx_dev_minor &&
-           file.stx_rdev_major == summary_file.stx_rdev_major &&
-           file.stx_rdev_minor == summary_file.stx_rdev_minor;
+    struct stat file;
+    return fstat(descriptor, &file) == 0 && file.st_dev == summary_file.st_dev &&
+           file.st_ino == summary_file.st_ino && file.st_rdev == summary_file.st_rdev;
 }
 
-/* Called in the first malloc, so by system calls: a function of libc may have another library's in
- * front of it, which allocates. */
 static void open_summary(void)
 {
     enum { ABOVE_THE_PROGRAMS_OWN = 64 };
-    long copy = syscall(SYS_fcntl, STDERR_FILENO, F_DUPFD_CLOEXEC, ABOVE_THE_PROGRAMS_OWN);
-    if (copy < 0) /* by RLIMIT_NOFILE */
-        copy = syscall(SYS_fcntl, STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-    if (copy >= 0 && identify((int)copy, &summary_file))
-        summary_descriptor = (int)copy;
+    int saved_errno = errno;
+    summary_descriptor = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, ABOVE_THE_PROGRAMS_OWN);
+    if (summary_descriptor < 0) /* by RLIMIT_NOFILE */
+        summary_descriptor = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    if (summary_descriptor >= 0 && fstat(summary_descriptor, &summary_file) != 0) {
+        (void)close(summary_descriptor);
+        summary_descriptor = -1;
+    }
+    errno = saved_errno;
 }
 
 void bm_process_start(void)
 {
     bm_options_read();
     atomic_store(&bm_housekeeper.wants_thread, bm_options.background_purge);
-    if (bm_options.stats_at_exit)
+}
+
+void bm_process_started(void)
+{
+    static atomic_flag is_done = ATOMIC_FLAG_INIT;
+    if (bm_options.stats_at_exit && !atomic_flag_test_and_set(&is_done))
         open_summary();
 }
 

@@ -7,4 +7,8 @@
  * constructor and the destructor of process.c along. */
 void bm_process_start(void);
 
+/* Called after that, by whoever may have done it: here functions of libc are called that another
+ * library may have replaced by some that allocate. */
+void bm_process_started(void);
+
 #endif

@@ -166,8 +166,10 @@ static void init(void)
 
 void bm_system_init(void)
 {
-    if (!atomic_load_explicit(&is_ready, memory_order_acquire))
-        (void)pthread_once(&once, init);
+    if (bm_likely(atomic_load_explicit(&is_ready, memory_order_acquire)))
+        return;
+    (void)pthread_once(&once, init);
+    bm_process_started();
 }
 
 void bm_system_lock(void)

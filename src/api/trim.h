@@ -9,8 +9,8 @@
  * of regions that are wholly free. Whether anything went back. Holds no lock on entry. */
 bool bm_trim(size_t keep_bytes);
 
-/* For a thread that gets no memory for a slab: from now on, until it gets some, its arena uses the
- * last slot of each that it has. False: it did so already. Holds no lock on entry. */
+/* For a thread that gets no memory for a slab: from now on, for a while, its arena uses the last
+ * slot of each that it has. False: it did so already. Holds no lock on entry. */
 bool bm_take_every_slot(void);
 
 #endif

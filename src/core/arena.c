@@ -153,7 +153,7 @@ struct bm_slab *bm_arena_make_slab(struct bm_arena *arena, unsigned size_class)
     struct bm_slab *slab = bm_tree_make_slab(tree, size_class, &is_zero);
     bm_assert(slab != NULL);
     arena->slabs_live++;
-    arena->takes_every_slot = false;
+    bm_arena_take_every_slot(arena, false);
     count_slab(arena, size_class, 1);
     bm_arena_file_tree(arena, tree);
     return slab;
@@ -219,13 +219,23 @@ static bool keeps_empty(const struct bm_arena *arena, const struct bm_slab *slab
     return arena->has_owner && is_last_of_class;
 }
 
+static bool takes_every_slot(const struct bm_arena *arena)
+{
+    return atomic_load_explicit(&arena->takes_every_slot, memory_order_relaxed);
+}
+
+void bm_arena_take_every_slot(struct bm_arena *arena, bool takes)
+{
+    atomic_store_explicit(&arena->takes_every_slot, takes, memory_order_relaxed);
+}
+
 /* A slab is worth taking slots from with a sixteenth of them free: listed earlier, refills would
  * find next to nothing; listed later, memory would lie idle (docs/decisions/0009). The hardened
  * library, which draws them, wants more to choose from. */
 unsigned bm_arena_slots_worth_taking(const struct bm_arena *arena, const struct bm_slab *slab)
 {
     unsigned slots = bm_slab_slots(slab);
-    return slots < 32 || arena->takes_every_slot ? 1 : slots / (BM_HARDENED ? 8 : 16);
+    return slots < 32 || takes_every_slot(arena) ? 1 : slots / (BM_HARDENED ? 8 : 16);
 }
 
 void bm_arena_settle(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab *slab)
@@ -268,7 +278,7 @@ static void list_if_free(struct bm_arena *arena, struct bm_slab *slab)
 
 void bm_arena_list_all(struct bm_arena *arena)
 {
-    arena->takes_every_slot = true;
+    bm_arena_take_every_slot(arena, true);
     for (unsigned bucket = 0; bucket < BM_BUCKETS; bucket++)
         for (struct bm_tree *tree = arena->buckets[bucket]; tree != NULL; tree = tree->next)
             for (unsigned number = 1; number < tree->slabs_made; number++)
@@ -477,6 +487,7 @@ void bm_arena_retire(struct bm_arena *arena, bool may_rest)
     arena->rest = rests ? BM_REST_NEW : BM_REST_NONE;
     bm_remote_recycle_listed(arena, !rests);
     forget_own_chunks(arena);
+    bm_arena_take_every_slot(arena, false);
     arena->has_owner = false;
     bm_arena_shed(arena);
 }

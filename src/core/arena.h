@@ -85,7 +85,7 @@ struct bm_arena {
     uint32_t open_buckets;                     /* bit o: buckets[o] has a tree; gate */
     unsigned kept_leaves;                      /* sum over kept; gate */
     size_t slabs_live;                         /* gate; zero and idle is final, so read without */
-    bool takes_every_slot;          /* however few of its slab are free; owner, under the gate */
+    _Atomic bool takes_every_slot;  /* however few of its slab are free; changed under the gate */
     bool has_owner;                 /* gate */
     size_t trees;                   /* gate */
     size_t dirty_leaves;            /* free ones of all trees; gate */
@@ -196,8 +196,11 @@ void bm_arena_settle(struct bm_arena *arena, struct bm_tree *tree, struct bm_sla
 /* Recycles a slab that has no live slot and is not current. Gate. */
 void bm_arena_recycle(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab *slab);
 
+/* Whether a slab is listed as soon as one slot of it is free. Gate. */
+void bm_arena_take_every_slot(struct bm_arena *arena, bool takes);
+
 /* Lists every slab that has a free slot, however few, and those to come: for an owner that gets no
- * more memory, until it gets some for a slab. Owner, under the gate. */
+ * more memory, until it gets some for a slab, or an interval has passed. Owner, under the gate. */
 void bm_arena_list_all(struct bm_arena *arena);
 
 /* Gives every empty tree back to the source, and if nothing may lie dirty, all free pages. Gate; no

@@ -186,6 +186,8 @@ static void sweep_and_end_rest(struct bm_arena *arena)
 static void look_around(struct bm_arena *arena, uint64_t now_ms, size_t *purged_leaves)
 {
     sweep_and_end_rest(arena);
+    /* There may be memory again, and a heap that needs no slab doesn't find out. */
+    bm_arena_take_every_slot(arena, false);
     if (arena->source->purge_delay_ms == BM_PURGE_NEVER)
         return;
     *purged_leaves += bm_page_block_purge(arena, BM_KEPT_IDLE) / BM_LEAF_BYTES;

@@ -2,6 +2,7 @@
 
 #include "base/message.h"
 
+#include <limits.h>
 #include <string.h>
 
 enum {
@@ -315,19 +316,23 @@ static bool purge_free_run(struct bm_regions *regions, struct bm_region *region,
     return true;
 }
 
-/* What is locked in memory can't be purged, and may be all there is: it gives up soon. */
-static void purge_down_to(struct bm_regions *regions, size_t keep)
+/* Until so many runs were refused. */
+static void purge_some(struct bm_regions *regions, size_t keep, unsigned refusals_most)
 {
-    enum { REFUSALS_MOST = 4 };
     unsigned refusals = 0;
     for (unsigned index = regions->count; index-- > 0;) {
         struct bm_region *region = &regions->region[index];
         unsigned first = 0;
         unsigned chunks = 0;
-        while (regions->dirty_chunks > keep && refusals < REFUSALS_MOST &&
+        while (regions->dirty_chunks > keep && refusals < refusals_most &&
                bm_buddy_tree_next_free(&region->tree, first + chunks, &first, &chunks))
             refusals += !purge_free_run(regions, region, first, first + chunks, keep);
     }
+}
+
+static void purge_down_to(struct bm_regions *regions, size_t keep)
+{
+    purge_some(regions, keep, UINT_MAX);
 }
 
 size_t bm_regions_begin_count(struct bm_regions *regions)
@@ -491,17 +496,20 @@ size_t bm_regions_give_back(struct bm_regions *regions)
 
 static void keep_within_limit(struct bm_regions *regions)
 {
-    size_t bound = DIRTY_CHUNKS_MIN + regions->used_chunks / DIRTY_CHUNKS_SHARE_LIMITED;
-    if (bound > dirty_bound(regions))
-        bound = dirty_bound(regions);
+    size_t most = DIRTY_CHUNKS_MIN + regions->used_chunks / DIRTY_CHUNKS_SHARE_LIMITED;
+    size_t bound = most < dirty_bound(regions) ? most : dirty_bound(regions);
     if (regions->dirty_chunks <= bound)
         return;
     purge_down_to(regions, bound / 2);
-    (void)bm_regions_give_back(regions);
+    if (regions->reserved_bytes / BM_CHUNK_BYTES - regions->used_chunks > most)
+        (void)bm_regions_give_back(regions);
 }
 
+/* What is locked in memory can't be purged, and may be all there is: a release gives up soon, and
+ * leaves the rest to decay. */
 void bm_regions_release(struct bm_regions *regions, void *address, size_t chunks)
 {
+    enum { REFUSALS_MOST = 4 };
     struct bm_region *region = region_of(regions, address);
     bm_assert(region != NULL);
     unsigned first = chunk_number(region, address);
@@ -514,5 +522,5 @@ void bm_regions_release(struct bm_regions *regions, void *address, size_t chunks
     if (is_limited(regions))
         keep_within_limit(regions);
     else
-        purge_down_to(regions, dirty_bound(regions));
+        purge_some(regions, dirty_bound(regions), REFUSALS_MOST);
 }

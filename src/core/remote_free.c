@@ -89,14 +89,22 @@ static uint32_t sweep_after(struct bm_arena *arena)
     return words / WORDS_PER_SLAB > least ? words / WORDS_PER_SLAB : least;
 }
 
+/* Page blocks count for as many slabs as would lie there. */
+static uint32_t slabs_worth(const struct bm_slab *slab)
+{
+    enum { LEAVES_PER_SLAB = 16 };
+    return slab->size_class == BM_PAGE_CLASS ? 1 + slab->leaves / LEAVES_PER_SLAB : 1;
+}
+
 /* A guess, for others free at the same time. */
 bool bm_remote_completes_many(struct bm_arena *arena, struct bm_remote_slot slot)
 {
     if (slot.bits != bm_slab_word_mask(slot.slab, slot.index) ||
         !others_are_free(slot.slab, slot.index))
         return false;
-    uint32_t others = atomic_fetch_add_explicit(&arena->completed, 1, memory_order_relaxed);
-    return others + 1 >= sweep_after(arena);
+    uint32_t more = slabs_worth(slot.slab);
+    uint32_t others = atomic_fetch_add_explicit(&arena->completed, more, memory_order_relaxed);
+    return others + more >= sweep_after(arena);
 }
 
 void bm_remote_free(struct bm_arena *arena, struct bm_remote_slot slot, void *block)

@@ -743,7 +743,7 @@ TEST_WITHIN(arena, a_listed_slab_stays_listed_below_its_quota)
     expect(slab->state == BM_SLAB_UNLISTED);
     bm_mutex_lock(&arena->gate);
     bm_arena_list_all(arena);
-    arena->takes_every_slot = false;
+    bm_arena_take_every_slot(arena, false);
     bm_arena_settle(arena, bm_tree_of(slab), slab);
     bm_mutex_unlock(&arena->gate);
     verify();
@@ -757,6 +757,7 @@ TEST_WITHIN(arena, takes_every_slot_when_there_is_no_memory)
 {
     enum { SLOTS = BM_MAX_SLOTS, SLABS = 3 };
     char *blocks[SLABS * SLOTS];
+    size_t purged = 0;
     unsigned size_class = bm_class_of_size(64);
     core_heap_stop_borrowing(arena);
     for (unsigned slab = 0; slab < SLABS; slab++)
@@ -772,11 +773,17 @@ TEST_WITHIN(arena, takes_every_slot_when_there_is_no_memory)
         (void)core_heap_free_remotely(bm_tree_of(freed), freed);
         expect_at(allocate(64) == freed, "slab %u", slab);
     }
-    expect(arena->takes_every_slot);
+    expect(atomic_load(&arena->takes_every_slot));
     heap.fake.refuses[FAKE_COMMIT] = false;
     void *more = allocate(64);
-    expect(more != NULL && !arena->takes_every_slot);
+    expect(more != NULL && !atomic_load(&arena->takes_every_slot));
     release(more);
+    /* A heap that makes no slab does not stay so either. */
+    bm_mutex_lock(&arena->gate);
+    bm_arena_list_all(arena);
+    (void)bm_arena_decay(arena, 1000, &purged);
+    bm_mutex_unlock(&arena->gate);
+    expect(!atomic_load(&arena->takes_every_slot));
     for (unsigned slot = 0; slot < SLABS * SLOTS; slot++)
         release(blocks[slot]);
     verify();

@@ -258,6 +258,17 @@ TEST_WITHIN(remote_free, sweeps_are_rare_where_much_is_pending)
     free(blocks);
 }
 
+/* Large page blocks are worth it at once, whatever else is pending. */
+TEST_WITHIN(remote_free, page_blocks_count_by_their_pages)
+{
+    void *pages[2]; /* too large to be kept */
+    for (unsigned index = 0; index < 2; index++)
+        pages[index] = allocate(1500 * 1024);
+    expect(!remote_free(pages[0]) && remote_free(pages[1]));
+    sweep();
+    expect_at(arena->slabs_live == 0, "%zu", arena->slabs_live);
+}
+
 /* What is merged needs no sweep. */
 TEST_WITHIN(remote_free, completed_slabs_are_counted_from_the_last_merge_on)
 {

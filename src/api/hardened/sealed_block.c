@@ -451,13 +451,13 @@ static void resize_in_place(struct bm_sealed_place *found, const struct bm_seale
     bm_seal_write(found->start, found->capacity, bytes, sealed->is_guarded);
 }
 
-/* Where there is no memory for a smaller block: a seal can't say how much of a large one is not
- * used, so that stays as long as it is. */
+/* Where there is no memory for a smaller block, as far as a seal can say how much is not used. */
 static void *shrink_in_place(struct bm_sealed_place *found, const struct bm_sealed *sealed,
                              size_t bytes)
 {
-    if (found->capacity - BM_SEAL_BYTES - bytes <= UINT16_MAX)
-        resize_in_place(found, sealed, bytes);
+    if (bytes > sealed->bytes || found->capacity - BM_SEAL_BYTES - bytes > UINT16_MAX)
+        return NULL;
+    resize_in_place(found, sealed, bytes);
     return found->start;
 }
 
@@ -482,7 +482,7 @@ void *bm_sealed_resize(void *block, size_t bytes)
     if (resized == NULL)
         resized = bm_sealed_allocate(bytes, &is_zero);
     if (resized == NULL)
-        return !is_empty && bytes <= sealed.bytes ? shrink_in_place(&found, &sealed, bytes) : NULL;
+        return is_empty ? NULL : shrink_in_place(&found, &sealed, bytes);
     memcpy(resized, block, bytes < sealed.bytes ? bytes : sealed.bytes);
     bm_sealed_free(block, SIZE_MAX);
     return resized;
