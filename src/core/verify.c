@@ -146,6 +146,7 @@ static void verify_lists(struct bm_arena *arena)
         REQUIRE(cursor->word != NULL);
         verify_served(arena, size_class);
         const struct bm_slab *current = bm_cursor_slab(cursor);
+        REQUIRE(current == NULL || arena->has_owner);
         REQUIRE(current == NULL || current->state == BM_SLAB_CURRENT);
         REQUIRE(current == NULL || current->size_class == size_class);
     }
@@ -159,6 +160,7 @@ static void verify_kept(struct bm_arena *arena)
         const struct bm_kept *kept = &arena->kept[index];
         if (kept->slab == NULL)
             continue;
+        REQUIRE(arena->has_owner);
         REQUIRE(kept->slab->state == BM_SLAB_CURRENT);
         REQUIRE(kept->slab->size_class == BM_PAGE_CLASS);
         REQUIRE(kept->slab->leaves == kept->leaves);

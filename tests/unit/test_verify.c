@@ -477,6 +477,19 @@ static void lose_a_cursor_word(void)
     arena->cursors[5].word = NULL;
 }
 
+static void lose_the_owner(void)
+{
+    arena->has_owner = false;
+}
+
+/* Of a page block that is kept, and of no small one. */
+static void lose_the_owner_of_pages(void)
+{
+    for (unsigned size_class = 0; size_class < BM_SIZE_CLASSES; size_class++)
+        bm_cursor_clear(&arena->cursors[size_class]);
+    lose_the_owner();
+}
+
 static void have_a_word_of_another_class(void)
 {
     arena->cursors[bm_class_of_size(64)].word = arena->cursors[bm_class_of_size(4096)].word;
@@ -577,6 +590,8 @@ Test(verify, finds_broken_arenas)
         {"slab->size_class == size_class", list_in_another_class, verify_arena},
         {"slab->previous == previous", break_a_back_link, verify_arena},
         {"cursor->word != NULL", lose_a_cursor_word, verify_arena},
+        {"current == NULL || arena->has_owner", lose_the_owner, verify_arena},
+        {"arena->has_owner", lose_the_owner_of_pages, verify_arena},
         {"current->size_class == size_class", have_a_word_of_another_class, verify_arena},
         {"current->state == BM_SLAB_CURRENT", have_a_slab_that_is_not_current, verify_arena},
         {"current->size_class == size_class", have_a_slab_of_another_class, verify_arena},
