@@ -415,3 +415,11 @@ bool fake_backend_is_purged(struct fake_backend *fake, const void *address, size
 {
     return is_range_in_state(fake, address, bytes, PAGE_PURGED);
 }
+
+size_t fake_backend_is_not_asked(struct bm_backend *backend, void *address, size_t bytes)
+{
+    (void)backend;
+    (void)address;
+    must(false, "asked what is resident");
+    return bytes;
+}

@@ -252,21 +252,11 @@ TEST_WITHIN(huge, purges_what_is_kept)
     release(live);
 }
 
-/* mincore is not to be called but for trims and calloc: some processes may not. */
-static size_t is_not_asked(struct bm_backend *backend, void *address, size_t bytes)
-{
-    (void)backend;
-    (void)address;
-    (void)bytes;
-    expect(false);
-    return 0;
-}
-
 TEST_WITHIN(huge, what_is_kept_decays)
 {
     enum { INTERVAL_MS = BM_PURGE_DELAY_MS / 2 };
     uint64_t now_ms = 5000;
-    heap.fake.base.resident = is_not_asked;
+    heap.fake.base.resident = fake_backend_is_not_asked;
     bool is_zero;
     struct bm_huge *huge = allocate(8 * MIB, 1);
     expect(bm_huge_decay(&heap.huge, now_ms) == UINT64_MAX);

@@ -228,13 +228,20 @@ TEST_WITHIN(purge, huge_pages_are_not_split_by_time)
 
 enum { SMALL_COUNT = 20000 };
 
-/* Fills slabs with blocks, and frees all but every `kept`-th. */
-static void **leave_survivors(size_t bytes, unsigned kept)
+/* Fills slabs with blocks. */
+static void **fill_slabs(size_t bytes)
 {
     void **blocks = calloc(SMALL_COUNT, sizeof *blocks);
     core_heap_stop_borrowing(arena);
     for (unsigned index = 0; index < SMALL_COUNT; index++)
         blocks[index] = allocate(bytes);
+    return blocks;
+}
+
+/* And frees all but every `kept`-th. */
+static void **leave_survivors(size_t bytes, unsigned kept)
+{
+    void **blocks = fill_slabs(bytes);
     for (unsigned index = 0; index < SMALL_COUNT; index++)
         if (index % kept != 0)
             release(blocks[index]);
@@ -300,10 +307,7 @@ TEST_WITHIN(purge, a_round_ends)
 TEST_WITHIN(purge, what_is_listed_later_is_waited_for)
 {
     uint64_t due;
-    void **blocks = calloc(SMALL_COUNT, sizeof *blocks);
-    core_heap_stop_borrowing(arena);
-    for (unsigned index = 0; index < SMALL_COUNT; index++)
-        blocks[index] = allocate(1008);
+    void **blocks = fill_slabs(1008);
     (void)decay_for(8 * INTERVAL_MS);
     expect(decay_once(&due) == 0 && due == UINT64_MAX);
     for (unsigned index = 0; index < SMALL_COUNT; index++)
@@ -514,10 +518,7 @@ TEST_WITHIN(purge, a_sleeping_owner_keeps_one_slab_a_class)
 TEST_WITHIN(purge, pages_around_survivors_of_a_sleeper_go)
 {
     uint64_t due;
-    void **blocks = calloc(SMALL_COUNT, sizeof *blocks);
-    core_heap_stop_borrowing(arena);
-    for (unsigned index = 0; index < SMALL_COUNT; index++)
-        blocks[index] = allocate(1008);
+    void **blocks = fill_slabs(1008);
     (void)decay_for(8 * INTERVAL_MS);
     expect(decay_once(&due) == 0 && due == UINT64_MAX);
     for (unsigned index = 0; index < SMALL_COUNT; index++)
@@ -533,10 +534,7 @@ TEST_WITHIN(purge, pages_around_survivors_of_a_sleeper_go)
 
 TEST_WITHIN(purge, pages_around_survivors_of_an_ended_owner_go)
 {
-    void **blocks = calloc(SMALL_COUNT, sizeof *blocks);
-    core_heap_stop_borrowing(arena);
-    for (unsigned index = 0; index < SMALL_COUNT; index++)
-        blocks[index] = allocate(1008);
+    void **blocks = fill_slabs(1008);
     bm_mutex_lock(&arena->gate);
     bm_arena_retire(arena, false);
     bm_mutex_unlock(&arena->gate);
@@ -552,16 +550,6 @@ TEST_WITHIN(purge, pages_around_survivors_of_an_ended_owner_go)
     release_survivors(blocks, 1008, 20);
 }
 
-/* mincore is not to be called but for trims and calloc: some processes may not. */
-static size_t is_not_asked(struct bm_backend *backend, void *address, size_t bytes)
-{
-    (void)backend;
-    (void)address;
-    (void)bytes;
-    expect(false);
-    return 0;
-}
-
 /* Once found free, once more still free: then its pages go, and it is still kept. */
 TEST_WITHIN(purge, kept_page_blocks_of_a_sleeper_go)
 {
@@ -569,7 +557,7 @@ TEST_WITHIN(purge, kept_page_blocks_of_a_sleeper_go)
     char *live = allocate(300 * KIB);
     uint64_t due;
     release(block);
-    heap.fake.base.resident = is_not_asked;
+    heap.fake.base.resident = fake_backend_is_not_asked;
     (void)decay_once(&due);
     expect(block[100 * KIB] == 0x44 && due == now_ms + INTERVAL_MS);
     (void)decay_for(INTERVAL_MS);
