@@ -170,6 +170,23 @@ TEST_WITHIN(page_block, grows_to_the_most)
     release(block);
 }
 
+static void resize_it(void *block)
+{
+    (void)resize(block, 200 * KIB);
+}
+
+/* It was freed, found live for the mark of who purges it, and is nobody's to resize. */
+TEST_WITHIN(page_block, what_is_being_purged_is_not_resized)
+{
+    char *block = allocate(100 * KIB, BM_LEAF_BYTES);
+    release(block);
+    _Atomic uint64_t *word = &core_heap_slab(block)->free[0];
+    expect(atomic_load(word) == 1);
+    atomic_store(word, 2);
+    expect(dies_saying("invalid realloc", resize_it, block));
+    atomic_store(word, 1);
+}
+
 /* Blocks that another thread freed are given back when the owner ends. */
 TEST_WITHIN(page_block, freed_by_another_thread_is_not_kept_for_ever)
 {
