@@ -69,8 +69,8 @@ bool fake_backend_is_reserved(struct fake_backend *fake, const void *address, si
 bool fake_backend_is_committed(struct fake_backend *fake, const void *address, size_t bytes);
 bool fake_backend_is_purged(struct fake_backend *fake, const void *address, size_t bytes);
 
-/* To be a backend's `resident`: aborts. It is not asked but for trims and calloc, for some processes
- * may not call mincore. */
+/* To be a backend's `resident`: aborts. It is not asked but for trims and calloc, for some
+ * processes may not call mincore. */
 size_t fake_backend_is_not_asked(struct bm_backend *backend, void *address, size_t bytes);
 
 #endif
