@@ -40,7 +40,7 @@ bool bm_take_every_slot(void)
     if (arena == NULL)
         return false;
     bm_mutex_lock(&arena->gate);
-    bool is_new = !atomic_load_explicit(&arena->takes_every_slot, memory_order_relaxed);
+    bool is_new = !bm_arena_takes_every_slot(arena);
     if (is_new) {
         bm_remote_merge(arena);
         bm_arena_list_all(arena);

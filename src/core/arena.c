@@ -219,11 +219,6 @@ static bool keeps_empty(const struct bm_arena *arena, const struct bm_slab *slab
     return arena->has_owner && is_last_of_class;
 }
 
-static bool takes_every_slot(const struct bm_arena *arena)
-{
-    return atomic_load_explicit(&arena->takes_every_slot, memory_order_relaxed);
-}
-
 void bm_arena_take_every_slot(struct bm_arena *arena, bool takes)
 {
     atomic_store_explicit(&arena->takes_every_slot, takes, memory_order_relaxed);
@@ -235,7 +230,7 @@ void bm_arena_take_every_slot(struct bm_arena *arena, bool takes)
 unsigned bm_arena_slots_worth_taking(const struct bm_arena *arena, const struct bm_slab *slab)
 {
     unsigned slots = bm_slab_slots(slab);
-    return slots < 32 || takes_every_slot(arena) ? 1 : slots / (BM_HARDENED ? 8 : 16);
+    return slots < 32 || bm_arena_takes_every_slot(arena) ? 1 : slots / (BM_HARDENED ? 8 : 16);
 }
 
 void bm_arena_settle(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab *slab)

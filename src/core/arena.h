@@ -196,7 +196,13 @@ void bm_arena_settle(struct bm_arena *arena, struct bm_tree *tree, struct bm_sla
 /* Recycles a slab that has no live slot and is not current. Gate. */
 void bm_arena_recycle(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab *slab);
 
-/* Whether a slab is listed as soon as one slot of it is free. Gate. */
+/* Whether a slab is listed as soon as one slot of it is free. */
+static inline bool bm_arena_takes_every_slot(const struct bm_arena *arena)
+{
+    return atomic_load_explicit(&arena->takes_every_slot, memory_order_relaxed);
+}
+
+/* Gate. */
 void bm_arena_take_every_slot(struct bm_arena *arena, bool takes);
 
 /* Lists every slab that has a free slot, however few, and those to come: for an owner that gets no

@@ -12,6 +12,9 @@ enum {
     DIRTY_CHUNKS_MIN = 8,
     DIRTY_CHUNKS_SHARE_LIMITED = 8,
     DECAY_STEP_CHUNKS = 8,
+    /* What is locked in memory can't be purged, and may be all there is: a release gives up after so
+     * many runs, and leaves the rest to decay. */
+    REFUSALS_MOST = 4,
 };
 
 void bm_regions_init(struct bm_regions *regions, struct bm_backend *backend)
@@ -22,30 +25,11 @@ void bm_regions_init(struct bm_regions *regions, struct bm_backend *backend)
     atomic_store_explicit(&regions->limit_bytes, SIZE_MAX, memory_order_relaxed);
 }
 
-static char *chunk_address(const struct bm_region *region, unsigned chunk)
-{
-    return region->base + (size_t)chunk * BM_CHUNK_BYTES;
-}
-
-static bool chunk_is_dirty(const struct bm_region *region, unsigned chunk)
-{
-    return region->dirty[chunk / 64] >> (chunk % 64) & 1;
-}
-
-static void set_dirty(struct bm_region *region, unsigned chunk, bool is_dirty)
-{
-    uint64_t bit = UINT64_C(1) << (chunk % 64);
-    if (is_dirty)
-        region->dirty[chunk / 64] |= bit;
-    else
-        region->dirty[chunk / 64] &= ~bit;
-}
-
 bool bm_region_is_clean(const struct bm_region *region, unsigned chunk)
 {
     unsigned first;
     unsigned chunks;
-    return !chunk_is_dirty(region, chunk) &&
+    return !bm_region_is_dirty(region, chunk) &&
            bm_buddy_tree_covers(&region->tree, chunk, &first, &chunks);
 }
 
@@ -59,18 +43,13 @@ static struct bm_region *region_of(struct bm_regions *regions, const void *addre
     return NULL;
 }
 
-static unsigned chunk_number(const struct bm_region *region, const void *address)
-{
-    return (unsigned)(((uintptr_t)address - (uintptr_t)region->base) >> BM_CHUNK_SHIFT);
-}
-
 /* Raises the frontier so that the run is committed. */
 static bool commit_up_to(struct bm_regions *regions, struct bm_region *region, unsigned end)
 {
     if (end <= region->committed)
         return true;
     struct bm_backend *backend = regions->backend;
-    if (!backend->commit(backend, chunk_address(region, region->committed),
+    if (!backend->commit(backend, bm_region_chunk(region, region->committed),
                          (size_t)(end - region->committed) * BM_CHUNK_BYTES))
         return false;
     region->committed = end;
@@ -83,10 +62,10 @@ static bool take_run(struct bm_regions *regions, struct bm_region *region, unsig
 {
     bool was_clean = true;
     for (unsigned chunk = first; chunk < first + chunks; chunk++)
-        if (chunk_is_dirty(region, chunk)) {
+        if (bm_region_is_dirty(region, chunk)) {
             was_clean = false;
             regions->dirty_chunks--;
-            set_dirty(region, chunk, false);
+            bm_region_set_dirty(region, chunk, false);
         }
     regions->used_chunks += chunks;
     if (regions->most_used_chunks < regions->used_chunks)
@@ -112,7 +91,7 @@ static bool take_free(struct bm_region *region, size_t chunks, size_t lead, size
         !bm_buddy_tree_allocate(&region->tree, bm_order_of((unsigned)wanted), (unsigned)wanted,
                                 &first))
         return false;
-    *start = first + (unsigned)skip_to_alignment(chunk_address(region, first), lead, alignment);
+    *start = first + (unsigned)skip_to_alignment(bm_region_chunk(region, first), lead, alignment);
     unsigned end = *start + (unsigned)chunks;
     bm_buddy_tree_release(&region->tree, first, *start - first);
     bm_buddy_tree_release(&region->tree, end, first + (unsigned)wanted - end);
@@ -144,7 +123,7 @@ static void *acquire_in(struct bm_regions *regions, struct bm_region *region, si
             return NULL;
     }
     *is_zero = take_run(regions, region, start, (unsigned)chunks);
-    return chunk_address(region, start);
+    return bm_region_chunk(region, start);
 }
 
 /* Appends a reservation to the last region if it begins where that one ends, and where a node of
@@ -155,7 +134,7 @@ static bool extend_last(struct bm_regions *regions, char *base, unsigned chunks,
     if (regions->count == 0)
         return false;
     struct bm_region *last = &regions->region[regions->count - 1];
-    if (last->advice != advice || chunk_address(last, last->chunks) != base ||
+    if (last->advice != advice || bm_region_chunk(last, last->chunks) != base ||
         last->chunks + chunks > BM_BUDDY_MAX_LEAVES ||
         last->chunks % bm_power_of_two_above(chunks) != 0)
         return false;
@@ -276,7 +255,7 @@ bool bm_regions_claim(struct bm_regions *regions, void *address, size_t chunks)
     struct bm_region *region = region_of(regions, address);
     if (region == NULL)
         return false;
-    unsigned first = chunk_number(region, address);
+    unsigned first = bm_region_chunk_number(region, address);
     /* A region's first chunk follows a run of another region, if any, and no run spans two. */
     if (first == 0 || chunks > region->chunks - first ||
         !bm_buddy_tree_claim(&region->tree, first, (unsigned)chunks))
@@ -296,7 +275,7 @@ static bool purge_free_run(struct bm_regions *regions, struct bm_region *region,
     struct bm_backend *backend = regions->backend;
     while (first < end && regions->dirty_chunks > keep) {
         unsigned stop = end;
-        while (end > first && chunk_is_dirty(region, end - 1) &&
+        while (end > first && bm_region_is_dirty(region, end - 1) &&
                regions->dirty_chunks - (stop - end) > keep)
             end--;
         size_t bytes = (size_t)(stop - end) * BM_CHUNK_BYTES;
@@ -304,20 +283,20 @@ static bool purge_free_run(struct bm_regions *regions, struct bm_region *region,
             end--;
             continue;
         }
-        char *start = chunk_address(region, end);
+        char *start = bm_region_chunk(region, end);
         size_t resident = regions->counters == 0 ? 0 : bm_backend_resident(backend, start, bytes);
         if (!backend->purge(backend, start, bytes))
             return false;
         for (unsigned chunk = end; chunk < stop; chunk++)
-            set_dirty(region, chunk, false);
+            bm_region_set_dirty(region, chunk, false);
         regions->dirty_chunks -= stop - end;
         regions->counted_bytes += resident;
     }
     return true;
 }
 
-/* Until so many runs were refused. */
-static void purge_some(struct bm_regions *regions, size_t keep, unsigned refusals_most)
+/* Gives up once so many runs were refused. */
+static void purge_down_to(struct bm_regions *regions, size_t keep, unsigned refusals_most)
 {
     unsigned refusals = 0;
     for (unsigned index = regions->count; index-- > 0;) {
@@ -328,11 +307,6 @@ static void purge_some(struct bm_regions *regions, size_t keep, unsigned refusal
                bm_buddy_tree_next_free(&region->tree, first + chunks, &first, &chunks))
             refusals += !purge_free_run(regions, region, first, first + chunks, keep);
     }
-}
-
-static void purge_down_to(struct bm_regions *regions, size_t keep)
-{
-    purge_some(regions, keep, UINT_MAX);
 }
 
 size_t bm_regions_begin_count(struct bm_regions *regions)
@@ -350,7 +324,7 @@ size_t bm_regions_end_count(struct bm_regions *regions, size_t begin)
 size_t bm_regions_purge(struct bm_regions *regions, size_t keep)
 {
     size_t begin = bm_regions_begin_count(regions);
-    purge_down_to(regions, keep);
+    purge_down_to(regions, keep, UINT_MAX);
     return bm_regions_end_count(regions, begin);
 }
 
@@ -364,7 +338,7 @@ bool bm_regions_has_room(struct bm_regions *regions, size_t bytes)
         return true;
     if (held > limit || bytes > limit - held)
         return false;
-    purge_down_to(regions, (limit - held - bytes) / BM_CHUNK_BYTES);
+    purge_down_to(regions, (limit - held - bytes) / BM_CHUNK_BYTES, UINT_MAX);
     return true;
 }
 
@@ -377,7 +351,7 @@ void bm_regions_set_limit(struct bm_regions *regions, size_t bytes)
 {
     atomic_store_explicit(&regions->limit_bytes, bytes, memory_order_relaxed);
     if (!bm_regions_has_room(regions, 0))
-        purge_down_to(regions, 0);
+        purge_down_to(regions, 0, UINT_MAX);
 }
 
 /* ---- decay ---- */
@@ -398,7 +372,7 @@ uint64_t bm_regions_decay(struct bm_regions *regions, uint64_t now_ms)
         begin_interval(regions, last_end_ms, now_ms);
     size_t step = bm_decay_take_step(decay, regions->dirty_chunks, DECAY_STEP_CHUNKS, now_ms);
     if (step != 0)
-        purge_down_to(regions, regions->dirty_chunks - step);
+        purge_down_to(regions, regions->dirty_chunks - step, UINT_MAX);
     if (regions->purge_delay_ms == BM_PURGE_NEVER)
         return UINT64_MAX;
     return bm_decay_due_ms(decay, regions->dirty_chunks);
@@ -431,12 +405,12 @@ void bm_regions_adopt(struct bm_regions *regions, void *address, size_t chunks, 
             region->committed = (unsigned)part;
             regions->dirty_chunks += part;
             for (unsigned chunk = 0; chunk < part; chunk++)
-                set_dirty(region, chunk, true);
+                bm_region_set_dirty(region, chunk, true);
         }
         base += part * BM_CHUNK_BYTES;
         chunks -= part;
     }
-    purge_down_to(regions, dirty_bound(regions));
+    purge_down_to(regions, dirty_bound(regions), UINT_MAX);
 }
 
 /* The first chunk from which on all are free; the region's size when the last one is in use. */
@@ -454,13 +428,13 @@ static size_t give_back_tail(struct bm_regions *regions, struct bm_region *regio
     struct bm_backend *backend = regions->backend;
     unsigned chunks = region->chunks - start;
     size_t bytes = chunks * BM_CHUNK_BYTES;
-    if (chunks == 0 || !backend->release(backend, chunk_address(region, start), bytes))
+    if (chunks == 0 || !backend->release(backend, bm_region_chunk(region, start), bytes))
         return 0;
     bool was_free = bm_buddy_tree_claim(&region->tree, start, chunks);
     bm_assert(was_free);
     for (unsigned chunk = start; chunk < region->chunks; chunk++)
-        if (chunk_is_dirty(region, chunk)) {
-            set_dirty(region, chunk, false);
+        if (bm_region_is_dirty(region, chunk)) {
+            bm_region_set_dirty(region, chunk, false);
             regions->dirty_chunks--;
         }
     region->chunks = start;
@@ -500,27 +474,24 @@ static void keep_within_limit(struct bm_regions *regions)
     size_t bound = most < dirty_bound(regions) ? most : dirty_bound(regions);
     if (regions->dirty_chunks <= bound)
         return;
-    purge_down_to(regions, bound / 2);
+    purge_down_to(regions, bound / 2, REFUSALS_MOST);
     if (regions->reserved_bytes / BM_CHUNK_BYTES - regions->used_chunks > most)
         (void)bm_regions_give_back(regions);
 }
 
-/* What is locked in memory can't be purged, and may be all there is: a release gives up soon, and
- * leaves the rest to decay. */
 void bm_regions_release(struct bm_regions *regions, void *address, size_t chunks)
 {
-    enum { REFUSALS_MOST = 4 };
     struct bm_region *region = region_of(regions, address);
     bm_assert(region != NULL);
-    unsigned first = chunk_number(region, address);
+    unsigned first = bm_region_chunk_number(region, address);
     bm_decay_note(&regions->decay, regions->dirty_chunks);
     for (unsigned chunk = first; chunk < first + chunks; chunk++)
-        set_dirty(region, chunk, true);
+        bm_region_set_dirty(region, chunk, true);
     bm_buddy_tree_release(&region->tree, first, (unsigned)chunks);
     regions->dirty_chunks += chunks;
     regions->used_chunks -= chunks;
     if (is_limited(regions))
         keep_within_limit(regions);
     else
-        purge_some(regions, dirty_bound(regions), REFUSALS_MOST);
+        purge_down_to(regions, dirty_bound(regions), REFUSALS_MOST);
 }

@@ -43,6 +43,30 @@ struct bm_region {
     uint64_t dirty[BM_BUDDY_MAX_LEAVES / 64];
 };
 
+static inline char *bm_region_chunk(const struct bm_region *region, unsigned chunk)
+{
+    return region->base + (size_t)chunk * BM_CHUNK_BYTES;
+}
+
+static inline unsigned bm_region_chunk_number(const struct bm_region *region, const void *address)
+{
+    return (unsigned)(((uintptr_t)address - (uintptr_t)region->base) >> BM_CHUNK_SHIFT);
+}
+
+static inline bool bm_region_is_dirty(const struct bm_region *region, unsigned chunk)
+{
+    return region->dirty[chunk / 64] >> (chunk % 64) & 1;
+}
+
+static inline void bm_region_set_dirty(struct bm_region *region, unsigned chunk, bool is_dirty)
+{
+    uint64_t bit = UINT64_C(1) << (chunk % 64);
+    if (is_dirty)
+        region->dirty[chunk / 64] |= bit;
+    else
+        region->dirty[chunk / 64] &= ~bit;
+}
+
 struct bm_regions {
     struct bm_backend *backend;
     unsigned count;

@@ -220,7 +220,7 @@ void bm_regions_verify(const struct bm_regions *regions)
             unsigned first = 0;
             unsigned chunks = 0;
             bool is_free = bm_buddy_tree_covers(&region->tree, chunk, &first, &chunks);
-            bool is_dirty = region->dirty[chunk / 64] >> (chunk % 64) & 1;
+            bool is_dirty = bm_region_is_dirty(region, chunk);
             REQUIRE(is_free || chunk < region->committed); /* region.h, 1 */
             REQUIRE(is_free || !is_dirty);
             REQUIRE(!is_dirty || chunk < region->committed);

@@ -303,8 +303,8 @@ TEST_WITHIN(purge, a_round_ends)
     release_survivors(blocks, 1008, 100);
 }
 
-/* What is listed after a round has found nothing is something to wait for. */
-TEST_WITHIN(purge, what_is_listed_later_is_waited_for)
+/* Fills slabs, and frees but for every 100th when there is nothing left to wait for. */
+static void **leave_survivors_late(void (*free_it)(void *block))
 {
     uint64_t due;
     void **blocks = fill_slabs(1008);
@@ -312,7 +312,14 @@ TEST_WITHIN(purge, what_is_listed_later_is_waited_for)
     expect(decay_once(&due) == 0 && due == UINT64_MAX);
     for (unsigned index = 0; index < SMALL_COUNT; index++)
         if (index % 100 != 0)
-            release(blocks[index]);
+            free_it(blocks[index]);
+    return blocks;
+}
+
+/* What is listed after a round has found nothing is something to wait for. */
+TEST_WITHIN(purge, what_is_listed_later_is_waited_for)
+{
+    void **blocks = leave_survivors_late(release);
     size_t before = resident_of_arena();
     (void)decay_for(6 * INTERVAL_MS);
     expect(resident_of_arena() + 10 * MIB < before);
@@ -518,12 +525,7 @@ TEST_WITHIN(purge, a_sleeping_owner_keeps_one_slab_a_class)
 TEST_WITHIN(purge, pages_around_survivors_of_a_sleeper_go)
 {
     uint64_t due;
-    void **blocks = fill_slabs(1008);
-    (void)decay_for(8 * INTERVAL_MS);
-    expect(decay_once(&due) == 0 && due == UINT64_MAX);
-    for (unsigned index = 0; index < SMALL_COUNT; index++)
-        if (index % 100 != 0)
-            remote_free(blocks[index]);
+    void **blocks = leave_survivors_late(remote_free);
     expect(arena->listed[bm_class_of_size(1008)] == NULL);
     size_t before = resident_of_arena();
     (void)decay_for(8 * INTERVAL_MS);

@@ -415,13 +415,18 @@ Test(region, a_refused_commit_changes_nothing)
     expect(acquire(4) != NULL);
 }
 
+static void acquire_singles(char *runs[], unsigned count)
+{
+    set_up(CHUNKS(256));
+    for (unsigned index = 0; index < count; index++)
+        runs[index] = acquire(1);
+}
+
 /* Also if the free block that fits best lies above the frontier. */
 Test(region, takes_what_is_committed_when_no_more_can_be)
 {
     char *runs[5];
-    set_up(CHUNKS(256));
-    for (unsigned index = 0; index < 5; index++)
-        runs[index] = acquire(1);
+    acquire_singles(runs, 5);
     for (unsigned index = 0; index < 4; index++)
         release(runs[index], 1);
     fake.refuses[FAKE_COMMIT] = true;
@@ -437,9 +442,7 @@ Test(region, takes_what_is_committed_when_no_more_can_be)
 Test(region, a_release_gives_up_purges_that_are_refused)
 {
     char *runs[40];
-    set_up(CHUNKS(256));
-    for (unsigned index = 0; index < 40; index++)
-        runs[index] = acquire(1);
+    acquire_singles(runs, 40);
     for (unsigned index = 0; index < 19; index++)
         release(runs[2 * index], 1);
     expect(regions.dirty_chunks == 19);
