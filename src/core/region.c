@@ -12,8 +12,8 @@ enum {
     DIRTY_CHUNKS_MIN = 8,
     DIRTY_CHUNKS_SHARE_LIMITED = 8,
     DECAY_STEP_CHUNKS = 8,
-    /* What is locked in memory can't be purged, and may be all there is: a release gives up after so
-     * many runs, and leaves the rest to decay. */
+    /* What is locked in memory can't be purged, and may be all there is: a release gives up after
+     * so many runs, and leaves the rest to decay. */
     REFUSALS_MOST = 4,
 };
 

@@ -80,8 +80,8 @@ bool bm_remote_completes_many(struct bm_arena *arena, struct bm_remote_slot slot
 /* Frees the block of that slot, which lies in a tree of another thread's arena. Any thread. */
 void bm_remote_free(struct bm_arena *arena, struct bm_remote_slot slot, void *block);
 
-/* Finds and frees most blocks, those whose word has others that stay live. False: nothing was done, for
- * this may be the last of its word. */
+/* Finds and frees most blocks, those whose word has others that stay live. False: nothing was
+ * done, for this may be the last of its word. */
 BM_INLINE bool bm_remote_free_fast(struct bm_tree *tree, void *block)
 {
     struct bm_remote_slot slot = bm_remote_find(tree, block);
