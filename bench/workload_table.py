@@ -79,7 +79,7 @@ ROWS = (
     ("lifo-10000-1K", 1, GLIBC, "phases lifo 10000 1024 20000000"),
     ("random-1M", 1, ALLOC_TEST, "random_lifetimes 1024 8000000 1"),
     ("random-30M", 1, ALLOC_TEST, "random_lifetimes 30720 4000000 1"),
-    ("random-1G", 1, ALLOC_TEST, "random_lifetimes 1048576 1000000 1"),
+    ("random-1G", 1, ALLOC_TEST, "random_lifetimes 1048576 5000000 1"),
     ("strings", 1, SCRIPTS, "string_build 800000"),
     ("realloc-pieces", 1, FBVECTOR, "realloc_growth pieces 200 4096 10000000"),
     ("realloc-64K", 1, FBVECTOR, "realloc_growth doubling 1000 65536 1000000"),

@@ -22,7 +22,7 @@ struct object {
 };
 
 struct worker {
-    uint64_t random;
+    _Alignas(bench_cache_line_bytes) uint64_t random;
     size_t slots;
     size_t steps;
     size_t freed;

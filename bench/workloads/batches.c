@@ -23,7 +23,7 @@ struct object {
 };
 
 struct worker {
-    uint64_t random;
+    _Alignas(bench_cache_line_bytes) uint64_t random;
     size_t batches;
     struct worker *neighbour;
     _Atomic(struct object *) mailbox;

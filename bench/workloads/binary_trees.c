@@ -20,7 +20,7 @@ struct node {
 };
 
 struct worker {
-    unsigned depth;
+    _Alignas(bench_cache_line_bytes) unsigned depth;
     size_t nodes;
 };
 

@@ -1,7 +1,7 @@
 /*
- * calloc_arrays: calloc of large arrays of which all elements are read and some are written:
- * `sparse` writes one page in 16, as hash tables and matrices with few entries do, `dense` writes
- * all. SIZES up to LENGTH_MAX bytes, eight arrays alive. Every word that calloc gives must be 0.
+ * calloc_arrays: calloc of large arrays: `sparse` uses one page in 16 and never looks at the others,
+ * as hash tables and matrices with few entries do, `dense` uses all. Sizes up to LENGTH_MAX bytes,
+ * eight arrays alive. Every word of a page must be 0 before it is written.
  *
  * Follows the calloc part of glibc's benchtests and the reason calloc is a function of its own in
  * Lea's malloc (1996): pages that come fresh from the system needn't be cleared.
@@ -19,7 +19,7 @@ enum { arrays_alive = 8, page_words = 512 };
 
 static uint64_t *arrays[arrays_alive];
 
-/* Writes into pages, one or all of each 16, after a look that they are zero. */
+/* Pages, one or all of each 16. */
 static void use(uint64_t *words, size_t count, bool is_dense)
 {
     for (size_t page = 0; page < count; page += is_dense ? page_words : 16 * page_words) {

@@ -20,7 +20,7 @@ enum { objects_each = 1000, size_min = 8, size_max = 1000 };
 
 /* A line of threads, each the successor of the one before; one lives at a time. */
 struct line {
-    uint64_t random;
+    _Alignas(bench_cache_line_bytes) uint64_t random;
     size_t generations_left;
     size_t steps;
     struct bench_object objects[objects_each];

@@ -149,7 +149,7 @@ int main(int argc, char **argv)
                 cover_add(&given, input, inputs - 1);
         }
         struct cover primes = cover_primes(given, (unsigned)variables);
-        for (uint32_t input = 0; input < inputs; input += inputs / 64)
+        for (uint32_t input = 0; input < inputs; input++)
             if (cover_has(&primes, input) != is_on[input])
                 bench_fail("logic: the primes are wrong");
         primes_found += primes.count;

@@ -26,7 +26,7 @@ struct object {
 
 /* The first one is the producer. The others' list is theirs between the two barriers. */
 struct worker {
-    size_t number;
+    _Alignas(bench_cache_line_bytes) size_t number;
     uint64_t random;
     struct object *list;
 };

@@ -17,7 +17,7 @@
 enum { mean_bytes = 440 };
 
 struct worker {
-    _Alignas(64) uint64_t random; /* each has cache lines of its own */
+    _Alignas(bench_cache_line_bytes) uint64_t random;
     size_t object_count;
     size_t steps;
     uint64_t allocated_bytes;

@@ -20,7 +20,7 @@ enum { small_max_bytes = 512, medium_max_bytes = 32768, small_of_16 = 15, second
 
 /* The crowd is the owner's until it is counted in handed_over, then the main thread's. */
 struct owner {
-    uint64_t random;
+    _Alignas(bench_cache_line_bytes) uint64_t random;
     struct bench_crowd crowd;
 };
 

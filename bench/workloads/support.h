@@ -9,6 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Threads write in lines of their own, so that what is measured is the allocator. */
+enum { bench_cache_line_bytes = 64 };
+
 /* The process's resident set now, in KiB, from a walk of its page tables
  * (/proc/self/smaps_rollup): the counters behind ru_maxrss and VmRSS are batched per CPU and may
  * be off by some hundred KiB. Exits when it can't be read. */

@@ -18,7 +18,7 @@
 enum { objects_each = 8000, survivors_each = objects_each / 8, legacies = 2 };
 
 struct worker {
-    uint64_t random;
+    _Alignas(bench_cache_line_bytes) uint64_t random;
     size_t generation;
     unsigned mark;
     struct bench_object legacy[legacies][survivors_each];

@@ -20,7 +20,7 @@ struct object {
 };
 
 struct worker {
-    size_t number;
+    _Alignas(bench_cache_line_bytes) size_t number;
     size_t turns;
     uint64_t random;
 };

@@ -26,7 +26,7 @@ struct batch {
 };
 
 struct worker {
-    uint64_t random;
+    _Alignas(bench_cache_line_bytes) uint64_t random;
     size_t batches;
     size_t freed;
     int is_producer;
