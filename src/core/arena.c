@@ -338,15 +338,18 @@ static struct bm_slab *take_listed(struct bm_arena *arena, unsigned size_class)
     return slab;
 }
 
-/* Finds free slots for a cursor that has none at hand: in its own slab, in one that is listed, in
- * words of its own that were never used, in a new slab. Without memory it has none then: what its
+/* Finds free slots for a cursor that has none at hand: in a slab that is listed, where others freed
+ * some, in words of its own that were never used, in a new slab. Without memory it has none then: what its
  * slab has left comes again when all are listed. Gate. */
 static bool find_slots(struct bm_arena *arena, struct bm_cursor *cursor, unsigned size_class)
 {
-    bm_remote_merge(arena);
-    if (aim_again(arena, cursor))
-        return true;
-    struct bm_slab *slab = take_listed(arena, size_class);
+    struct bm_slab *slab = bm_remote_is_due(arena) ? NULL : take_listed(arena, size_class);
+    if (slab == NULL) {
+        bm_remote_merge(arena);
+        if (aim_again(arena, cursor))
+            return true;
+        slab = take_listed(arena, size_class);
+    }
     if (slab == NULL && !BM_HARDENED && bm_cursor_aim(cursor, bm_cursor_slab(cursor)))
         return true;
     retire_cursor(arena, cursor);

@@ -92,6 +92,11 @@ BM_INLINE bool bm_remote_free_fast(struct bm_tree *tree, void *block)
     return true;
 }
 
+/* Whether the owner, which has slots elsewhere, merges nevertheless; once for each refill. Seldom: a
+ * merge takes lines away from those who free, and the later it comes, the more bits a word has. But
+ * as long as a word is pending, each of its own frees looks at remote bits. Owner, under the gate. */
+bool bm_remote_is_due(struct bm_arena *arena);
+
 /* Merges all pending words into the own ones. Owner, under the gate. */
 void bm_remote_merge(struct bm_arena *arena);
 

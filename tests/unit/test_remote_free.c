@@ -43,13 +43,22 @@ static bool remote_free(void *block)
     return core_heap_free_remotely(bm_tree_of(block), block);
 }
 
+static size_t slot_of(void *block)
+{
+    size_t slot;
+    expect(
+        bm_slab_find_slot(core_heap_slab(block), bm_tree_offset(bm_tree_of(block), block), &slot));
+    return slot;
+}
+
+static bool is_free(void *block)
+{
+    return bm_slab_is_free(core_heap_slab(block), slot_of(block));
+}
+
 static bool has_remote_bit(void *block)
 {
-    struct bm_tree *tree = bm_tree_of(block);
-    struct bm_slab *slab = core_heap_slab(block);
-    size_t slot;
-    expect(bm_slab_find_slot(slab, bm_tree_offset(tree, block), &slot));
-    return bm_slab_has_remote(slab, slot);
+    return bm_slab_has_remote(core_heap_slab(block), slot_of(block));
 }
 
 static void merge(void)
@@ -125,6 +134,34 @@ TEST_WITHIN(remote_free, merged_slots_are_given_again)
     (void)remote_free(first);
     merge();
     free(rest);
+}
+
+/* Each refill that finds a listed slab leaves what is pending for a while, but not for ever. */
+TEST_WITHIN(remote_free, waits_while_slabs_are_listed)
+{
+    enum { SLABS = 24 };
+    unsigned slots = bm_size_classes[bm_class_of_size(64)].slots;
+    unsigned freed_each = slots / 16;
+    void **blocks = allocate_many(SLABS * slots, 64);
+    merge();
+    for (unsigned slab = 0; slab < SLABS - 2; slab++)
+        for (unsigned slot = 0; slot < freed_each; slot++)
+            core_heap_free(&heap, arena, blocks[slab * slots + slot]);
+    (void)remote_free(blocks[(SLABS - 2) * slots]);
+    unsigned refills = 0;
+    while (count_pending() != 0) {
+        expect_at(refills < SLABS - 2, "%u refills", refills);
+        expect(allocate(64) != blocks[(SLABS - 2) * slots]);
+        for (unsigned slot = 1; slot < freed_each; slot++)
+            (void)allocate(64);
+        refills++;
+    }
+    expect_at(refills > 8, "%u refills", refills);
+    bm_arena_verify(arena);
+    for (unsigned index = 0; index < SLABS * slots; index++)
+        if (!is_free(blocks[index]))
+            core_heap_free(&heap, arena, blocks[index]);
+    free(blocks);
 }
 
 TEST_WITHIN(remote_free, the_fast_path_sees_remote_bits)
