@@ -26,6 +26,10 @@ struct bm_backend {
      * space (RLIMIT_AS, RLIMIT_DATA); SIZE_MAX when it does not. */
     size_t reserve_limit;
 
+    /* Whether others may take committed ranges away: then commit is called again for each that comes
+     * into use, and gives it back. */
+    bool loses_ranges;
+
     /* Whether the system uses huge pages without being asked. */
     bool has_huge_pages;
 
@@ -40,7 +44,7 @@ struct bm_backend {
     bool (*commit)(struct bm_backend *backend, void *address, size_t bytes);
 
     /* Gives the pages of a committed, page-aligned range back; it stays usable and reads as
-     * zero. False: the contents are as they were (locked memory, for example). */
+     * zero. False: some of it is as it was (locked memory, for example). */
     bool (*purge)(struct bm_backend *backend, void *address, size_t bytes);
 
     /* Returns a whole reservation, or the tail of one, to the system. False: the range is

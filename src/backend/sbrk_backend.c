@@ -9,8 +9,10 @@
  * is the program's. If it lowered the break below our top, it cut our ranges off: the next
  * call but purge raises the break back, and what was cut reads as zero. We can't see a
  * program that lowers the break and raises it again past our top, and takes that memory for
- * its own. Nor can a check close the race with a thread that moves the break between two
- * calls of ours; sbrk returns the break it found, so we notice, and try again.
+ * its own. Nor can a check close the race with a thread that moves the break while we
+ * do. sbrk returns the break that it found, so we mostly notice, and try again; but glibc's reads the
+ * break and sets it in two steps, so both may be told the same. No other thread may move the
+ * break, then, glibc's own malloc included.
  *
  * Why new ranges read as zero: the kernel unmaps every whole page above a lowered break, and
  * a range starts at a page boundary at or above the break it was made from. The rest of the
@@ -224,6 +226,7 @@ struct bm_backend *bm_backend_default(void)
     static struct sbrk_backend segment = {
         .base = {
             .name = "sbrk",
+            .loses_ranges = true,
             .reserve = sbrk_reserve,
             .commit = sbrk_commit,
             .purge = sbrk_purge,

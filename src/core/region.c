@@ -6,12 +6,10 @@
 #include <string.h>
 
 enum {
-    /* Free chunks that may lie dirty at any moment: this many, and as many as were in use at the
-     * height of this interval and the last; where address space is limited, an eighth of those that
-     * are in use. */
-    DIRTY_CHUNKS_MIN = 8,
+    /* Free chunks that may lie dirty where address space is limited: so many, and a share of those
+     * in use. */
+    DIRTY_CHUNKS_MIN_LIMITED = 8,
     DIRTY_CHUNKS_SHARE_LIMITED = 8,
-    DECAY_STEP_CHUNKS = 8,
     /* What is locked in memory can't be purged, and may be all there is: a release gives up after
      * so many runs, and leaves the rest to decay. */
     REFUSALS_MOST = 4,
@@ -43,16 +41,22 @@ static struct bm_region *region_of(struct bm_regions *regions, const void *addre
     return NULL;
 }
 
-/* Raises the frontier so that the run is committed. */
-static bool commit_up_to(struct bm_regions *regions, struct bm_region *region, unsigned end)
+/* Raises the frontier so that the run is committed; where a range may be lost, asks for all of the
+ * run. */
+static bool commit(struct bm_regions *regions, struct bm_region *region, unsigned first,
+                   unsigned chunks)
 {
-    if (end <= region->committed)
-        return true;
     struct bm_backend *backend = regions->backend;
-    if (!backend->commit(backend, bm_region_chunk(region, region->committed),
-                         (size_t)(end - region->committed) * BM_CHUNK_BYTES))
+    unsigned end = first + chunks;
+    if (first > region->committed || !backend->loses_ranges)
+        first = region->committed;
+    if (end <= first)
+        return true;
+    if (!backend->commit(backend, bm_region_chunk(region, first),
+                         (size_t)(end - first) * BM_CHUNK_BYTES))
         return false;
-    region->committed = end;
+    if (region->committed < end)
+        region->committed = end;
     return true;
 }
 
@@ -117,9 +121,10 @@ static void *acquire_in(struct bm_regions *regions, struct bm_region *region, si
     unsigned start;
     if (!take_free(region, chunks, lead, alignment, &start))
         return NULL;
-    if (!commit_up_to(regions, region, start + (unsigned)chunks)) {
+    if (!commit(regions, region, start, (unsigned)chunks)) {
         bm_buddy_tree_release(&region->tree, start, (unsigned)chunks);
-        if (!take_committed(region, chunks, lead, alignment, &start))
+        if (regions->backend->loses_ranges ||
+            !take_committed(region, chunks, lead, alignment, &start))
             return NULL;
     }
     *is_zero = take_run(regions, region, start, (unsigned)chunks);
@@ -209,220 +214,6 @@ static void *acquire_among(struct bm_regions *regions, enum bm_page_advice advic
     return NULL;
 }
 
-void *bm_regions_acquire(struct bm_regions *regions, size_t chunks, size_t lead, size_t alignment,
-                         bool *is_zero)
-{
-    void *run = acquire_among(regions, BM_PAGES_ANY, chunks, lead, alignment, is_zero);
-    if (run != NULL)
-        return run;
-    /* A node of the size's order must fit into the new region, hence the power of two. */
-    size_t wanted = chunks + alignment / BM_CHUNK_BYTES - 1;
-    if (wanted <= BM_BUDDY_MAX_LEAVES &&
-        grow(regions, bm_power_of_two_above(wanted), BM_PAGES_ANY)) {
-        run = acquire_among(regions, BM_PAGES_ANY, chunks, lead, alignment, is_zero);
-        /* Reserved, and not to be committed: each request that fails so would leave a region behind
-         * for all later ones to try. */
-        if (run == NULL)
-            (void)bm_regions_give_back(regions);
-        return run;
-    }
-    run = acquire_among(regions, BM_PAGES_HUGE, chunks, lead, alignment, is_zero);
-    return run != NULL ? run
-                       : acquire_among(regions, BM_PAGES_SMALL, chunks, lead, alignment, is_zero);
-}
-
-/* Whether the advice is worth a region of its own. */
-static bool makes_a_difference(const struct bm_regions *regions, enum bm_page_advice advice)
-{
-    const struct bm_backend *backend = regions->backend;
-    return backend->advise_huge != NULL && !is_limited(regions) &&
-           (advice == BM_PAGES_HUGE || (advice == BM_PAGES_SMALL && backend->has_huge_pages));
-}
-
-void *bm_regions_acquire_tree(struct bm_regions *regions, enum bm_page_advice advice, bool *is_zero)
-{
-    void *chunk = NULL;
-    if (makes_a_difference(regions, advice)) {
-        chunk = acquire_among(regions, advice, 1, 0, BM_CHUNK_BYTES, is_zero);
-        if (chunk == NULL && grow(regions, 1, advice))
-            chunk = acquire_among(regions, advice, 1, 0, BM_CHUNK_BYTES, is_zero);
-    }
-    return chunk != NULL ? chunk : bm_regions_acquire(regions, 1, 0, BM_CHUNK_BYTES, is_zero);
-}
-
-bool bm_regions_claim(struct bm_regions *regions, void *address, size_t chunks)
-{
-    struct bm_region *region = region_of(regions, address);
-    if (region == NULL)
-        return false;
-    unsigned first = bm_region_chunk_number(region, address);
-    /* A region's first chunk follows a run of another region, if any, and no run spans two. */
-    if (first == 0 || chunks > region->chunks - first ||
-        !bm_buddy_tree_claim(&region->tree, first, (unsigned)chunks))
-        return false;
-    if (!commit_up_to(regions, region, first + (unsigned)chunks)) {
-        bm_buddy_tree_release(&region->tree, first, (unsigned)chunks);
-        return false;
-    }
-    (void)take_run(regions, region, first, (unsigned)chunks);
-    return true;
-}
-
-/* Purges the dirty chunks in [first, end), from the end down, as runs. False: one was refused. */
-static bool purge_free_run(struct bm_regions *regions, struct bm_region *region, unsigned first,
-                           unsigned end, size_t keep)
-{
-    struct bm_backend *backend = regions->backend;
-    while (first < end && regions->dirty_chunks > keep) {
-        unsigned stop = end;
-        while (end > first && bm_region_is_dirty(region, end - 1) &&
-               regions->dirty_chunks - (stop - end) > keep)
-            end--;
-        size_t bytes = (size_t)(stop - end) * BM_CHUNK_BYTES;
-        if (bytes == 0) {
-            end--;
-            continue;
-        }
-        char *start = bm_region_chunk(region, end);
-        size_t resident = regions->counters == 0 ? 0 : bm_backend_resident(backend, start, bytes);
-        if (!backend->purge(backend, start, bytes))
-            return false;
-        for (unsigned chunk = end; chunk < stop; chunk++)
-            bm_region_set_dirty(region, chunk, false);
-        regions->dirty_chunks -= stop - end;
-        regions->counted_bytes += resident;
-    }
-    return true;
-}
-
-/* Gives up once so many runs were refused. */
-static void purge_down_to(struct bm_regions *regions, size_t keep, unsigned refusals_most)
-{
-    unsigned refusals = 0;
-    for (unsigned index = regions->count; index-- > 0;) {
-        struct bm_region *region = &regions->region[index];
-        unsigned first = 0;
-        unsigned chunks = 0;
-        while (regions->dirty_chunks > keep && refusals < refusals_most &&
-               bm_buddy_tree_next_free(&region->tree, first + chunks, &first, &chunks))
-            refusals += !purge_free_run(regions, region, first, first + chunks, keep);
-    }
-}
-
-size_t bm_regions_begin_count(struct bm_regions *regions)
-{
-    regions->counters++;
-    return regions->counted_bytes;
-}
-
-size_t bm_regions_end_count(struct bm_regions *regions, size_t begin)
-{
-    regions->counters--;
-    return regions->counted_bytes - begin;
-}
-
-size_t bm_regions_purge(struct bm_regions *regions, size_t keep)
-{
-    size_t begin = bm_regions_begin_count(regions);
-    purge_down_to(regions, keep, UINT_MAX);
-    return bm_regions_end_count(regions, begin);
-}
-
-/* ---- limit ---- */
-
-bool bm_regions_has_room(struct bm_regions *regions, size_t bytes)
-{
-    size_t limit = atomic_load_explicit(&regions->limit_bytes, memory_order_relaxed);
-    size_t held = atomic_load_explicit(&regions->held_bytes, memory_order_relaxed);
-    if (limit == SIZE_MAX)
-        return true;
-    if (held > limit || bytes > limit - held)
-        return false;
-    purge_down_to(regions, (limit - held - bytes) / BM_CHUNK_BYTES, UINT_MAX);
-    return true;
-}
-
-void bm_regions_hold(struct bm_regions *regions, ptrdiff_t bytes)
-{
-    (void)atomic_fetch_add_explicit(&regions->held_bytes, (size_t)bytes, memory_order_relaxed);
-}
-
-void bm_regions_set_limit(struct bm_regions *regions, size_t bytes)
-{
-    atomic_store_explicit(&regions->limit_bytes, bytes, memory_order_relaxed);
-    if (!bm_regions_has_room(regions, 0))
-        purge_down_to(regions, 0, UINT_MAX);
-}
-
-/* ---- decay ---- */
-
-/* Nobody may have called for longer than an interval: then the one before was like this one. */
-static void begin_interval(struct bm_regions *regions, uint64_t last_end_ms, uint64_t now_ms)
-{
-    bool is_next = now_ms < last_end_ms + bm_decay_interval_ms(regions->purge_delay_ms);
-    regions->most_used_before = is_next ? regions->most_used_chunks : regions->used_chunks;
-    regions->most_used_chunks = regions->used_chunks;
-}
-
-uint64_t bm_regions_decay(struct bm_regions *regions, uint64_t now_ms)
-{
-    struct bm_decay *decay = &regions->decay;
-    uint64_t last_end_ms = decay->interval_end_ms;
-    if (bm_decay_begin_interval(decay, regions->dirty_chunks, now_ms, regions->purge_delay_ms))
-        begin_interval(regions, last_end_ms, now_ms);
-    size_t step = bm_decay_take_step(decay, regions->dirty_chunks, DECAY_STEP_CHUNKS, now_ms);
-    if (step != 0)
-        purge_down_to(regions, regions->dirty_chunks - step, UINT_MAX);
-    if (regions->purge_delay_ms == BM_PURGE_NEVER)
-        return UINT64_MAX;
-    return bm_decay_due_ms(decay, regions->dirty_chunks);
-}
-
-static size_t dirty_bound(const struct bm_regions *regions)
-{
-    if (regions->purge_delay_ms <= BM_PURGE_AT_ONCE)
-        return regions->purge_delay_ms == BM_PURGE_AT_ONCE ? 0 : SIZE_MAX;
-    size_t most = regions->most_used_chunks;
-    return DIRTY_CHUNKS_MIN + (most > regions->most_used_before ? most : regions->most_used_before);
-}
-
-void bm_regions_adopt(struct bm_regions *regions, void *address, size_t chunks, bool is_committed)
-{
-    char *base = address;
-    bm_decay_note(&regions->decay, regions->dirty_chunks);
-    while (chunks > 0) {
-        size_t part = chunks < BM_BUDDY_MAX_LEAVES ? chunks : BM_BUDDY_MAX_LEAVES;
-        /* A region of its own: between another one's frontier and here there may be a gap. */
-        struct bm_region *region = add_region(regions, base, (unsigned)part, BM_PAGES_ANY);
-        if (region == NULL) {
-            /* The addresses are lost, but not the memory. */
-            if (is_committed)
-                (void)regions->backend->purge(regions->backend, base, chunks * BM_CHUNK_BYTES);
-            return;
-        }
-        regions->reserved_bytes += part * BM_CHUNK_BYTES;
-        if (is_committed) {
-            region->committed = (unsigned)part;
-            regions->dirty_chunks += part;
-            for (unsigned chunk = 0; chunk < part; chunk++)
-                bm_region_set_dirty(region, chunk, true);
-        }
-        base += part * BM_CHUNK_BYTES;
-        chunks -= part;
-    }
-    purge_down_to(regions, dirty_bound(regions), UINT_MAX);
-}
-
-/* The first chunk from which on all are free; the region's size when the last one is in use. */
-static unsigned tail_start(const struct bm_region *region)
-{
-    unsigned start = region->chunks;
-    unsigned chunks;
-    while (start > 0 && bm_buddy_tree_covers(&region->tree, start - 1, &start, &chunks))
-        continue;
-    return start;
-}
-
 static size_t give_back_tail(struct bm_regions *regions, struct bm_region *region, unsigned start)
 {
     struct bm_backend *backend = regions->backend;
@@ -452,6 +243,113 @@ static void remove_region(struct bm_regions *regions, unsigned index)
     regions->region[regions->count] = (struct bm_region){0};
 }
 
+/* The same of a new region, if there is none. One that can't be committed goes again: each request
+ * that fails so would leave one behind for all later ones to try. */
+static void *acquire_or_grow(struct bm_regions *regions, enum bm_page_advice advice, size_t chunks,
+                             size_t lead, size_t alignment, bool *is_zero)
+{
+    void *run = acquire_among(regions, advice, chunks, lead, alignment, is_zero);
+    /* A node of the size's order must fit into the new region, hence the power of two. */
+    size_t wanted = chunks + alignment / BM_CHUNK_BYTES - 1;
+    if (run != NULL || wanted > BM_BUDDY_MAX_LEAVES)
+        return run;
+    unsigned next_chunks = regions->next_chunks;
+    unsigned count = regions->count;
+    unsigned last_chunks = count == 0 ? 0 : regions->region[count - 1].chunks;
+    if (!grow(regions, bm_power_of_two_above(wanted), advice))
+        return NULL;
+    run = acquire_among(regions, advice, chunks, lead, alignment, is_zero);
+    if (run != NULL)
+        return run;
+    struct bm_region *last = &regions->region[regions->count - 1];
+    (void)give_back_tail(regions, last, regions->count == count ? last_chunks : 0);
+    if (last->chunks == 0)
+        remove_region(regions, regions->count - 1);
+    regions->next_chunks = next_chunks;
+    return NULL;
+}
+
+void *bm_regions_acquire(struct bm_regions *regions, size_t chunks, size_t lead, size_t alignment,
+                         bool *is_zero)
+{
+    static const enum bm_page_advice others[] = {BM_PAGES_HUGE, BM_PAGES_SMALL};
+    void *run = acquire_or_grow(regions, BM_PAGES_ANY, chunks, lead, alignment, is_zero);
+    for (unsigned index = 0; run == NULL && index < 2; index++)
+        run = acquire_among(regions, others[index], chunks, lead, alignment, is_zero);
+    return run;
+}
+
+/* Whether the advice is worth a region of its own. */
+static bool makes_a_difference(const struct bm_regions *regions, enum bm_page_advice advice)
+{
+    const struct bm_backend *backend = regions->backend;
+    return backend->advise_huge != NULL && !is_limited(regions) &&
+           (advice == BM_PAGES_HUGE || (advice == BM_PAGES_SMALL && backend->has_huge_pages));
+}
+
+void *bm_regions_acquire_tree(struct bm_regions *regions, enum bm_page_advice advice, bool *is_zero)
+{
+    void *chunk = NULL;
+    if (makes_a_difference(regions, advice))
+        chunk = acquire_or_grow(regions, advice, 1, 0, BM_CHUNK_BYTES, is_zero);
+    return chunk != NULL ? chunk : bm_regions_acquire(regions, 1, 0, BM_CHUNK_BYTES, is_zero);
+}
+
+bool bm_regions_claim(struct bm_regions *regions, void *address, size_t chunks)
+{
+    struct bm_region *region = region_of(regions, address);
+    if (region == NULL)
+        return false;
+    unsigned first = bm_region_chunk_number(region, address);
+    /* A region's first chunk follows a run of another region, if any, and no run spans two. */
+    if (first == 0 || chunks > region->chunks - first ||
+        !bm_buddy_tree_claim(&region->tree, first, (unsigned)chunks))
+        return false;
+    if (!commit(regions, region, first, (unsigned)chunks)) {
+        bm_buddy_tree_release(&region->tree, first, (unsigned)chunks);
+        return false;
+    }
+    (void)take_run(regions, region, first, (unsigned)chunks);
+    return true;
+}
+
+void bm_regions_adopt(struct bm_regions *regions, void *address, size_t chunks, bool is_committed)
+{
+    char *base = address;
+    bm_decay_note(&regions->decay, regions->dirty_chunks);
+    while (chunks > 0) {
+        size_t part = chunks < BM_BUDDY_MAX_LEAVES ? chunks : BM_BUDDY_MAX_LEAVES;
+        /* A region of its own: between another one's frontier and here there may be a gap. */
+        struct bm_region *region = add_region(regions, base, (unsigned)part, BM_PAGES_ANY);
+        if (region == NULL) {
+            /* The addresses are lost, but not the memory. */
+            if (is_committed)
+                (void)regions->backend->purge(regions->backend, base, chunks * BM_CHUNK_BYTES);
+            return;
+        }
+        regions->reserved_bytes += part * BM_CHUNK_BYTES;
+        if (is_committed) {
+            region->committed = (unsigned)part;
+            regions->dirty_chunks += part;
+            for (unsigned chunk = 0; chunk < part; chunk++)
+                bm_region_set_dirty(region, chunk, true);
+        }
+        base += part * BM_CHUNK_BYTES;
+        chunks -= part;
+    }
+    bm_regions_purge_down_to(regions, bm_regions_dirty_bound(regions), UINT_MAX);
+}
+
+/* The first chunk from which on all are free; the region's size when the last one is in use. */
+static unsigned tail_start(const struct bm_region *region)
+{
+    unsigned start = region->chunks;
+    unsigned chunks;
+    while (start > 0 && bm_buddy_tree_covers(&region->tree, start - 1, &start, &chunks))
+        continue;
+    return start;
+}
+
 /* From the last region down, for sbrk takes memory back only at the top. Without a limit a tail
  * stays: it costs nothing, and the next region would lie elsewhere. */
 size_t bm_regions_give_back(struct bm_regions *regions)
@@ -470,11 +368,11 @@ size_t bm_regions_give_back(struct bm_regions *regions)
 
 static void keep_within_limit(struct bm_regions *regions)
 {
-    size_t most = DIRTY_CHUNKS_MIN + regions->used_chunks / DIRTY_CHUNKS_SHARE_LIMITED;
-    size_t bound = most < dirty_bound(regions) ? most : dirty_bound(regions);
+    size_t most = DIRTY_CHUNKS_MIN_LIMITED + regions->used_chunks / DIRTY_CHUNKS_SHARE_LIMITED;
+    size_t bound = most < bm_regions_dirty_bound(regions) ? most : bm_regions_dirty_bound(regions);
     if (regions->dirty_chunks <= bound)
         return;
-    purge_down_to(regions, bound / 2, REFUSALS_MOST);
+    bm_regions_purge_down_to(regions, bound / 2, REFUSALS_MOST);
     if (regions->reserved_bytes / BM_CHUNK_BYTES - regions->used_chunks > most)
         (void)bm_regions_give_back(regions);
 }
@@ -493,5 +391,5 @@ void bm_regions_release(struct bm_regions *regions, void *address, size_t chunks
     if (is_limited(regions))
         keep_within_limit(regions);
     else
-        purge_down_to(regions, dirty_bound(regions), REFUSALS_MOST);
+        bm_regions_purge_down_to(regions, bm_regions_dirty_bound(regions), REFUSALS_MOST);
 }

@@ -130,8 +130,14 @@ void bm_regions_adopt(struct bm_regions *regions, void *address, size_t chunks, 
 size_t bm_regions_begin_count(struct bm_regions *regions);
 size_t bm_regions_end_count(struct bm_regions *regions, size_t begin);
 
-/* Purges free chunks until at most `keep` dirty ones are left: bytes that the system held of those
- * that went. */
+/* How many free chunks may lie dirty at any moment: as many as were in use at the height of this
+ * interval and the last, and a few. */
+size_t bm_regions_dirty_bound(const struct bm_regions *regions);
+
+/* Purges free chunks until at most `keep` dirty ones are left, or so many runs were refused. */
+void bm_regions_purge_down_to(struct bm_regions *regions, size_t keep, unsigned refusals_most);
+
+/* The same, whatever is refused: bytes that the system held of those that went. */
 size_t bm_regions_purge(struct bm_regions *regions, size_t keep);
 
 /* Purges dirty chunks that nobody has needed lately (decay.h), a bounded number per call: up to 1.6

@@ -126,6 +126,58 @@ Test(region, leaves_no_region_behind_when_a_commit_is_refused)
     bm_regions_verify(&regions);
 }
 
+Test(region, nor_of_those_for_trees)
+{
+    bool is_zero;
+    set_up(CHUNKS(4096));
+    fake.base.has_huge_pages = true;
+    char *any = acquire(1);
+    release(any, 1);
+    unsigned next_chunks = regions.next_chunks;
+    fake.refuses[FAKE_COMMIT] = true;
+    for (unsigned count = 0; count < 50; count++) {
+        expect(bm_regions_acquire_tree(&regions, BM_PAGES_SMALL, &is_zero) == any);
+        release(any, 1);
+    }
+    expect_at(regions.count == 1, "%u regions", regions.count);
+    expect(regions.next_chunks == next_chunks && fake.reserved_bytes == CHUNKS(16));
+    /* The other way round: what is committed lies where pages are small. */
+    fake.refuses[FAKE_COMMIT] = false;
+    char *small = bm_regions_acquire_tree(&regions, BM_PAGES_SMALL, &is_zero);
+    char *rest[16];
+    for (unsigned count = 0; count < 16; count++)
+        rest[count] = acquire(1);
+    release(small, 1);
+    fake.refuses[FAKE_COMMIT] = true;
+    expect(acquire(1) == small && acquire(1) == NULL);
+    expect_at(regions.count == 2, "%u regions", regions.count);
+    for (unsigned count = 0; count < 16; count++)
+        release(rest[count], 1);
+    release(small, 1);
+}
+
+/* As the program does that lowers the break, and raises it no more. */
+Test(region, commits_again_what_may_have_been_lost)
+{
+    set_up(CHUNKS(1024));
+    char *first = acquire(4);
+    char *second = acquire(4);
+    release(second, 4);
+    size_t commits = fake.calls[FAKE_COMMIT];
+    expect(acquire(4) == second && fake.calls[FAKE_COMMIT] == commits);
+    release(second, 4);
+    fake.base.loses_ranges = true;
+    expect(acquire(4) == second && fake.calls[FAKE_COMMIT] == commits + 1);
+    release(second, 4);
+    fake.refuses[FAKE_COMMIT] = true;
+    expect(acquire(4) == NULL && acquire(1) == NULL);
+    expect(!bm_regions_claim(&regions, second, 1));
+    fake.refuses[FAKE_COMMIT] = false;
+    expect(bm_regions_claim(&regions, second, 1));
+    expect(acquire(1) == second + CHUNKS(1));
+    release(first, 6);
+}
+
 Test(region, keeps_to_the_reserve_limit)
 {
     set_up(CHUNKS(1024));
