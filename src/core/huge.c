@@ -110,6 +110,22 @@ static size_t bytes_to_hold(const struct bm_huge_heap *heap, size_t bytes)
     return pages_of(heap, bytes) + heap->regions->backend->page_bytes;
 }
 
+/* Of chunks that lay dirty, what is neither the header's page nor one of the block's `bytes`: nobody
+ * counts it as held, so where that is limited it goes back. */
+static void purge_what_is_not_held(struct bm_huge_heap *heap, struct bm_huge *huge, size_t bytes)
+{
+    struct bm_backend *backend = heap->regions->backend;
+    char *header_end = (char *)huge + backend->page_bytes;
+    char *end = huge->user + bytes;
+    char *run_end = huge->run + huge->run_bytes;
+    if (!bm_regions_have_limit(heap->regions))
+        return;
+    if (header_end < huge->user)
+        (void)backend->purge(backend, header_end, (size_t)(huge->user - header_end));
+    if (end < run_end)
+        (void)backend->purge(backend, end, (size_t)(run_end - end));
+}
+
 /* Takes the chunks of a block, and makes its header. */
 static struct bm_huge *place(struct bm_huge_heap *heap, const struct layout *layout, size_t bytes,
                              bool *is_zero)
@@ -136,6 +152,8 @@ static struct bm_huge *place(struct bm_huge_heap *heap, const struct layout *lay
     huge->page_bytes = (uint32_t)heap->regions->backend->page_bytes;
     huge->held_bytes = bytes_to_hold(heap, bytes);
     huge->is_dedicated = is_dedicated;
+    if (!*is_zero)
+        purge_what_is_not_held(heap, huge, pages_of(heap, bytes));
     /* There nobody may see what is not zero: it would look like a write after free. */
     if (BM_HARDENED && !*is_zero) {
         memset(huge->user, 0, pages_of(heap, bytes));
@@ -244,6 +262,7 @@ static struct bm_huge *grow(struct bm_huge_heap *heap, struct bm_huge *huge, siz
     if (!bm_regions_claim(heap->regions, run_end, more / BM_CHUNK_BYTES))
         return NULL;
     huge->run_bytes += more;
+    purge_what_is_not_held(heap, huge, bytes);
     return huge;
 }
 

@@ -114,6 +114,11 @@ void bm_regions_hold(struct bm_regions *regions, ptrdiff_t bytes);
 /* From now on no more than `bytes` may be held; what is, stays. SIZE_MAX: no limit. */
 void bm_regions_set_limit(struct bm_regions *regions, size_t bytes);
 
+static inline bool bm_regions_have_limit(struct bm_regions *regions)
+{
+    return atomic_load_explicit(&regions->limit_bytes, memory_order_relaxed) != SIZE_MAX;
+}
+
 /* Takes exactly the `chunks` chunks at an address, to grow the run that ends there in place. False:
  * they are not free, or not of the run's region. */
 BM_MUST_CHECK bool bm_regions_claim(struct bm_regions *regions, void *address, size_t chunks);

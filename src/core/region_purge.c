@@ -76,7 +76,7 @@ bool bm_regions_has_room(struct bm_regions *regions, size_t bytes)
 {
     size_t limit = atomic_load_explicit(&regions->limit_bytes, memory_order_relaxed);
     size_t held = atomic_load_explicit(&regions->held_bytes, memory_order_relaxed);
-    if (limit == SIZE_MAX)
+    if (!bm_regions_have_limit(regions))
         return true;
     if (held > limit || bytes > limit - held)
         return false;

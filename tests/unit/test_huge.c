@@ -364,6 +364,48 @@ TEST_WITHIN(huge, shrinks_in_place_and_gives_chunks_back)
     release(huge);
 }
 
+/* All pages of a run of chunks come into use, and lie dirty. */
+static void make_dirty(size_t chunks)
+{
+    struct bm_huge *huge = allocate(chunks * BM_CHUNK_BYTES - 4096, 16);
+    touch(huge, 1);
+    release(huge);
+    expect(heap.regions->dirty_chunks == chunks);
+}
+
+static size_t purged_bytes(void)
+{
+    size_t before = heap.fake.purged_bytes;
+    heap.fake.purged_bytes = 0;
+    return before;
+}
+
+/* Held are a block's pages and its header's: the others of its chunks may not be resident then. */
+TEST_WITHIN(huge, holds_no_other_pages_under_a_limit)
+{
+    struct bm_huge *huge = NULL;
+    make_dirty(4);
+    (void)purged_bytes();
+    huge = allocate(5 * MIB, 16);
+    expect(purged_bytes() == 0);
+    release(huge);
+    bm_regions_set_limit(heap.regions, 100 * MIB);
+    huge = allocate(5 * MIB, 16);
+    expect(purged_bytes() == 3 * MIB - 4096);
+    expect(fake_backend_is_purged(&heap.fake, huge->user + 5 * MIB, 3 * MIB - 4096));
+    huge = bm_huge_resize(&heap.huge, huge, 10 * MIB);
+    expect(huge != NULL && purged_bytes() == 2 * MIB - 4096);
+    expect(fake_backend_is_purged(&heap.fake, huge->user + 10 * MIB, 2 * MIB - 4096));
+    release(huge);
+    (void)bm_regions_purge(heap.regions, 0);
+    make_dirty(4);
+    (void)purged_bytes();
+    huge = allocate(MIB, 2 * MIB); /* in front of it too */
+    expect(huge != NULL && purged_bytes() == 3 * MIB - 4096);
+    expect(fake_backend_is_purged(&heap.fake, (char *)huge + 4096, 2 * MIB - 4096));
+    release(huge);
+}
+
 TEST_WITHIN(huge, grows_in_place_into_free_chunks)
 {
     struct bm_huge *huge = allocate(5 * MIB, 4096);
