@@ -44,7 +44,7 @@ static void set_idle(struct bm_arena *arena, bool is_idle)
 /* An idle arena without a slab goes back to the system, if nobody is looking at it. */
 static void destroy_if_empty(struct bm_arena *arena)
 {
-    if (!arena->is_idle || arena->pins != 0 || arena->slabs_live != 0)
+    if (!arena->is_idle || arena->pins != 0 || arena->slabs_live != 0 || arena->is_locked_for_fork)
         return;
     set_idle(arena, false);
     unregister_arena(arena);
@@ -220,10 +220,13 @@ void bm_arenas_lock_all(void)
 
 void bm_arenas_unlock_all(void)
 {
-    for (struct bm_arena *arena = arenas; arena != NULL; arena = arena->next) {
+    struct bm_arena *next;
+    for (struct bm_arena *arena = arenas; arena != NULL; arena = next) {
+        next = arena->next;
         if (arena->is_locked_for_fork)
             bm_mutex_unlock(&arena->gate);
         arena->is_locked_for_fork = false;
+        destroy_if_empty(arena);
     }
     bm_system_unlock();
 }

@@ -21,14 +21,17 @@ static struct bm_huge_heap huge_heap;
 static _Atomic uint64_t decay_due_ms; /* when free chunks may have to be purged */
 static uint64_t now_ms;               /* when the clock was last read; system-memory lock */
 
-/* After chunks came or went, under the lock. */
+/* After chunks came or went, under the lock. Says that nothing is due before it looks, and what is
+ * only if nobody has kept a block since: the look may have passed it while it was live. */
 static void decay(void)
 {
+    uint64_t nothing = UINT64_MAX;
+    atomic_store(&decay_due_ms, nothing);
     uint64_t due = bm_regions_decay(&regions, now_ms);
     uint64_t of_kept = bm_huge_decay(&huge_heap, now_ms);
     if (due > of_kept)
         due = of_kept;
-    atomic_store_explicit(&decay_due_ms, due, memory_order_relaxed);
+    (void)atomic_compare_exchange_strong(&decay_due_ms, &nothing, due);
 }
 
 static void decay_at(uint64_t moment)
@@ -185,6 +188,7 @@ void bm_system_unlock(void)
 void bm_system_recover(const struct bm_huge *kept)
 {
     bm_mutex_init(&lock);
+    bm_regions_recover(&regions);
     bm_huge_recover(&huge_heap, kept);
     decay();
 }
@@ -337,8 +341,8 @@ uint64_t bm_system_decay(uint64_t moment)
 
 void bm_system_note_kept(void)
 {
-    if (bm_unlikely(atomic_load_explicit(&decay_due_ms, memory_order_relaxed) == UINT64_MAX))
-        atomic_store_explicit(&decay_due_ms, 0, memory_order_relaxed);
+    if (bm_unlikely(atomic_load(&decay_due_ms) == UINT64_MAX))
+        atomic_store(&decay_due_ms, 0);
 }
 
 size_t bm_system_begin_trim(void)

@@ -312,8 +312,8 @@ void bm_huge_mark_free(struct bm_huge *huge, void *block)
     size_t bytes = atomic_load_explicit(&huge->bytes, memory_order_relaxed);
     if (bm_unlikely(block != huge->user))
         bm_misuse("invalid free", block, bytes);
-    if (bm_unlikely(atomic_exchange_explicit(&huge->state, BM_HUGE_FREE, memory_order_acq_rel) !=
-                    BM_HUGE_LIVE))
+    /* Sequentially consistent, as is the look of bm_huge_decay: see bm_system_note_kept. */
+    if (bm_unlikely(atomic_exchange(&huge->state, BM_HUGE_FREE) != BM_HUGE_LIVE))
         bm_misuse("double free", block, bytes);
 }
 
@@ -376,7 +376,7 @@ size_t bm_huge_purge_kept(struct bm_huge_heap *heap)
 /* Whether a kept block may hold memory; what its owner does at this moment may change that. */
 static bool is_kept_dirty(struct bm_huge *huge)
 {
-    return atomic_load_explicit(&huge->state, memory_order_relaxed) == BM_HUGE_FREE &&
+    return atomic_load(&huge->state) == BM_HUGE_FREE &&
            !atomic_load_explicit(&huge->is_clean, memory_order_relaxed);
 }
 

@@ -135,6 +135,9 @@ void bm_regions_adopt(struct bm_regions *regions, void *address, size_t chunks, 
 size_t bm_regions_begin_count(struct bm_regions *regions);
 size_t bm_regions_end_count(struct bm_regions *regions, size_t begin);
 
+/* In fork's child: nobody counts who is not there any more. */
+void bm_regions_recover(struct bm_regions *regions);
+
 /* How many free chunks may lie dirty at any moment: as many as were in use at the height of this
  * interval and the last, and a few. */
 size_t bm_regions_dirty_bound(const struct bm_regions *regions);

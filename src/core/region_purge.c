@@ -63,6 +63,11 @@ size_t bm_regions_end_count(struct bm_regions *regions, size_t begin)
     return regions->counted_bytes - begin;
 }
 
+void bm_regions_recover(struct bm_regions *regions)
+{
+    regions->counters = 0;
+}
+
 size_t bm_regions_purge(struct bm_regions *regions, size_t keep)
 {
     size_t begin = bm_regions_begin_count(regions);

@@ -6,6 +6,7 @@
 #include "fake_backend.h"
 #include "random.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -403,6 +404,19 @@ Test(region, purge_counts_what_is_resident)
     release(acquire(10), 10);
     expect(bm_regions_purge(&regions, 0) == CHUNKS(5));
     release(used, 100);
+}
+
+/* One that counted when the process forked, and is not there in the child. */
+Test(region, nobody_counts_in_a_child)
+{
+    set_up(CHUNKS(64));
+    fake.base.resident = fake_backend_is_not_asked;
+    (void)bm_regions_begin_count(&regions);
+    bm_regions_recover(&regions);
+    char *run = acquire(12);
+    release(run, 12);
+    bm_regions_purge_down_to(&regions, 0, UINT_MAX);
+    expect(regions.dirty_chunks == 0);
 }
 
 Test(region, a_delay_of_0_leaves_nothing_dirty)
