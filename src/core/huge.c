@@ -59,16 +59,22 @@ static bool wants_reservation(const struct bm_huge_heap *heap, const struct layo
     return heap->regions->backend->remap != NULL && layout->chunks >= DEDICATED_CHUNKS;
 }
 
-/* Returns a reservation to the system; one that it would not take back serves the regions. */
-static void give_back(struct bm_huge_heap *heap, void *reservation, size_t bytes, bool is_committed)
+/* Returns a reservation to the system, of which so many bytes at its end are committed; one that it
+ * would not take back serves the regions. */
+static void give_back(struct bm_huge_heap *heap, char *reservation, size_t bytes,
+                      size_t committed_bytes)
 {
     struct bm_backend *backend = heap->regions->backend;
-    if (!backend->release(backend, reservation, bytes))
-        bm_regions_adopt(heap->regions, reservation, bytes / BM_CHUNK_BYTES, is_committed);
+    if (backend->release(backend, reservation, bytes))
+        return;
+    size_t front_bytes = bytes - committed_bytes;
+    bm_regions_adopt(heap->regions, reservation, front_bytes / BM_CHUNK_BYTES, false);
+    bm_regions_adopt(heap->regions, reservation + front_bytes, committed_bytes / BM_CHUNK_BYTES,
+                     true);
 }
 
-/* A reservation of its own, all of it committed: with a lead, the whole alignment lies in front
- * of the block, and only the last chunk of that is used. */
+/* A reservation of its own: with a lead, the whole alignment lies in front of the block, and only
+ * the last chunk of that is used, and committed. */
 static char *reserve_dedicated(struct bm_huge_heap *heap, const struct layout *layout,
                                char **reservation, size_t *reserved_bytes)
 {
@@ -79,9 +85,10 @@ static char *reserve_dedicated(struct bm_huge_heap *heap, const struct layout *l
     *reservation = backend->reserve(backend, *reserved_bytes, layout->alignment);
     if (*reservation == NULL)
         return NULL;
-    if (backend->commit(backend, *reservation, *reserved_bytes))
-        return *reservation + *reserved_bytes - used_bytes;
-    give_back(heap, *reservation, *reserved_bytes, false);
+    char *first = *reservation + *reserved_bytes - used_bytes;
+    if (backend->commit(backend, first, used_bytes))
+        return first;
+    give_back(heap, *reservation, *reserved_bytes, 0);
     return NULL;
 }
 
@@ -195,7 +202,7 @@ void bm_huge_release(struct bm_huge_heap *heap, struct bm_huge *huge)
         return;
     }
     heap->dedicated_bytes -= run_bytes;
-    give_back(heap, run, run_bytes, true);
+    give_back(heap, run, run_bytes, (size_t)(run + run_bytes - (char *)huge));
 }
 
 /* Whole chunks at a block's end go to where they came from. False: they stay the block's. */

@@ -511,6 +511,7 @@ TEST_WITHIN(huge, adopts_an_aligned_reservation)
     heap.fake.refuses[FAKE_RELEASE] = true;
     struct bm_huge *huge = allocate(200 * MIB, 64 * MIB);
     expect(huge->is_dedicated && (uintptr_t)huge->user % (64 * MIB) == 0);
+    expect(heap.fake.committed_bytes == 200 * MIB + BM_CHUNK_BYTES);
     touch(huge, 1);
     release(huge);
     expect(heap.regions->reserved_bytes == heap.fake.reserved_bytes);
