@@ -338,12 +338,13 @@ static struct bm_slab *take_listed(struct bm_arena *arena, unsigned size_class)
     return slab;
 }
 
-/* Finds free slots for a cursor that has none at hand: in a slab that is listed, where others freed
- * some, in words of its own that were never used, in a new slab. Without memory it has none then: what its
- * slab has left comes again when all are listed. Gate. */
+/* Finds free slots for a cursor that has none at hand: in a listed slab, where others freed some, in
+ * words that were never used, in a new slab. Without memory none, until all are listed. Gate. */
 static bool find_slots(struct bm_arena *arena, struct bm_cursor *cursor, unsigned size_class)
 {
-    struct bm_slab *slab = bm_remote_is_due(arena) ? NULL : take_listed(arena, size_class);
+    struct bm_slab *slab = NULL;
+    if (arena->listed[size_class] != NULL && !bm_remote_is_due(arena))
+        slab = take_listed(arena, size_class);
     if (slab == NULL) {
         bm_remote_merge(arena);
         if (aim_again(arena, cursor))

@@ -87,7 +87,7 @@ struct bm_arena {
     size_t slabs_live;                         /* gate; zero and idle is final, so read without */
     _Atomic bool takes_every_slot;  /* however few of its slab are free; changed under the gate */
     bool has_owner;                 /* gate */
-    unsigned refills_since_merge;   /* owner, under the gate */
+    unsigned listed_refills;        /* that found a slab listed, see bm_remote_is_due; gate */
     size_t trees;                   /* gate */
     size_t dirty_leaves;            /* free ones of all trees; gate */
     struct bm_decay decay;          /* of dirty_leaves; gate */

@@ -150,15 +150,8 @@ static void merge_word(struct bm_arena *arena, struct bm_remote *word)
         bm_arena_settle(arena, bm_tree_of(slab), slab);
 }
 
-bool bm_remote_is_due(struct bm_arena *arena)
-{
-    enum { REFILLS_PER_MERGE = 16 };
-    return ++arena->refills_since_merge >= REFILLS_PER_MERGE;
-}
-
 void bm_remote_merge(struct bm_arena *arena)
 {
-    arena->refills_since_merge = 0;
     struct bm_remote *word = pop_all(arena, NULL);
     if (word == NULL)
         return;

@@ -92,10 +92,14 @@ BM_INLINE bool bm_remote_free_fast(struct bm_tree *tree, void *block)
     return true;
 }
 
-/* Whether the owner, which has slots elsewhere, merges nevertheless; once for each refill. Seldom: a
- * merge takes lines away from those who free, and the later it comes, the more bits a word has. But
- * as long as a word is pending, each of its own frees looks at remote bits. Owner, under the gate. */
-bool bm_remote_is_due(struct bm_arena *arena);
+/* Whether the owner, which has a slab listed, merges nevertheless: in every so many refills. Merges
+ * take lines away from those who free, and the later one comes, the more bits a word has. But as long
+ * as a word is pending, each free of the owner looks at remote bits. Owner, under the gate. */
+static inline bool bm_remote_is_due(struct bm_arena *arena)
+{
+    enum { REFILLS_PER_MERGE = 16 };
+    return ++arena->listed_refills % REFILLS_PER_MERGE == 0;
+}
 
 /* Merges all pending words into the own ones. Owner, under the gate. */
 void bm_remote_merge(struct bm_arena *arena);
