@@ -1,7 +1,7 @@
 /*
- * calloc_arrays: calloc of large arrays: `sparse` uses one page in 16 and never looks at the others,
- * as hash tables and matrices with few entries do, `dense` uses all. Sizes up to LENGTH_MAX bytes,
- * eight arrays alive. Every word of a page must be 0 before it is written.
+ * calloc_arrays: calloc of large arrays. `sparse` uses one page in 16 and never looks at the
+ * others, as hash tables and matrices with few entries do, `dense` uses all. Sizes up to LENGTH_MAX
+ * bytes, eight arrays alive. Every word of a page must be 0 before it is written.
  *
  * Follows the calloc part of glibc's benchtests and the reason calloc is a function of its own in
  * Lea's malloc (1996): pages that come fresh from the system needn't be cleared.

@@ -26,8 +26,8 @@ struct bm_backend {
      * space (RLIMIT_AS, RLIMIT_DATA); SIZE_MAX when it does not. */
     size_t reserve_limit;
 
-    /* Whether others may take committed ranges away: then commit is called again for each that comes
-     * into use, and gives it back. */
+    /* Whether others may take committed ranges away: then commit is called again for each that
+     * comes into use, and gives it back. */
     bool loses_ranges;
 
     /* Whether the system uses huge pages without being asked. */

@@ -10,8 +10,8 @@
  * call but purge raises the break back, and what was cut reads as zero. We can't see a
  * program that lowers the break and raises it again past our top, and takes that memory for
  * its own. Nor can a check close the race with a thread that moves the break while we
- * do. sbrk returns the break that it found, so we mostly notice, and try again; but glibc's reads the
- * break and sets it in two steps, so both may be told the same. No other thread may move the
+ * do. sbrk returns the break that it found, so we mostly notice, and try again; but glibc's reads
+ * the break and sets it in two steps, so both may be told the same. No other thread may move the
  * break, then, glibc's own malloc included.
  *
  * Why new ranges read as zero: the kernel unmaps every whole page above a lowered break, and

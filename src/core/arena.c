@@ -338,8 +338,8 @@ static struct bm_slab *take_listed(struct bm_arena *arena, unsigned size_class)
     return slab;
 }
 
-/* Finds free slots for a cursor that has none at hand: in a listed slab, where others freed some, in
- * words that were never used, in a new slab. Without memory none, until all are listed. Gate. */
+/* Finds free slots for a cursor that has none at hand: in a listed slab, where others freed some,
+ * in words that were never used, in a new slab. Without memory none, until all are listed. Gate. */
 static bool find_slots(struct bm_arena *arena, struct bm_cursor *cursor, unsigned size_class)
 {
     struct bm_slab *slab = NULL;

@@ -117,8 +117,8 @@ static size_t bytes_to_hold(const struct bm_huge_heap *heap, size_t bytes)
     return pages_of(heap, bytes) + heap->regions->backend->page_bytes;
 }
 
-/* Of chunks that lay dirty, what is neither the header's page nor one of the block's `bytes`: nobody
- * counts it as held, so where that is limited it goes back. */
+/* Of chunks that lay dirty, what is neither the header's page nor one of the block's `bytes`:
+ * nobody counts it as held, so where that is limited it goes back. */
 static void purge_what_is_not_held(struct bm_huge_heap *heap, struct bm_huge *huge, size_t bytes)
 {
     struct bm_backend *backend = heap->regions->backend;
