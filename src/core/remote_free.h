@@ -40,7 +40,7 @@ BM_INLINE void bm_remote_set_bit(struct bm_arena *arena, struct bm_remote *word,
 {
     uint64_t before = atomic_fetch_or_explicit(&word->bits, bit, memory_order_acq_rel);
     if (bm_unlikely((before & bit) != 0))
-        bm_remote_report_overlap(freed); /* GCOVR_EXCL_LINE */
+        bm_remote_report_overlap(freed);
     if (before == 0)
         bm_remote_push(arena, word);
 }

@@ -532,6 +532,15 @@ static void merge_what_is_free(void *block)
     merge();
 }
 
+/* Two threads that both found it live. */
+static void free_twice_at_one_moment(void *block)
+{
+    struct bm_remote_slot first = bm_remote_find(bm_tree_of(block), block);
+    struct bm_remote_slot second = bm_remote_find(bm_tree_of(block), block);
+    bm_remote_free(arena, first, block);
+    bm_remote_free(arena, second, block);
+}
+
 static void free_remotely(void *block)
 {
     (void)bm_remote_find(bm_tree_of(block), block);
@@ -544,10 +553,13 @@ TEST_WITHIN(remote_free, double_frees_abort)
     expect(dies_saying("(size class 64)\n", free_two_remotely, block));
     expect(dies_saying("double free of 0x", free_own_then_remotely, block));
     expect(dies_saying("double free of 0x", merge_what_is_free, block));
+    expect(dies_saying("double free of 0x", free_twice_at_one_moment, block));
+    expect(dies_saying("(size class 64)\n", free_twice_at_one_moment, block));
     core_heap_free(&heap, arena, block);
     block = allocate(100000);
     expect(dies_saying("double free of 0x", free_two_remotely, block));
     expect(dies_saying("(size class 102400)\n", free_two_remotely, block));
+    expect(dies_saying("(size class 102400)\n", free_twice_at_one_moment, block));
     core_heap_free(&heap, arena, block);
 }
 
