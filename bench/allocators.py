@@ -1,5 +1,6 @@
 """allocators: who is compared, and the environment a measured program gets."""
 
+import hashlib
 import os
 import re
 import subprocess
@@ -66,6 +67,27 @@ def clean_environment(library=None):
 
 class AllocatorError(Exception):
     """A library that was asked for can't be measured."""
+
+
+def fingerprints(allocators):
+    """{name: SHA-256 of the library's file, None where there is no such file}."""
+    result = {}
+    for one in allocators:
+        library = one.library or find_library("libc.so.6")
+        try:
+            result[one.name] = hashlib.sha256(Path(library or "").read_bytes()).hexdigest()
+        except OSError:
+            result[one.name] = None
+    return result
+
+
+def require_unchanged(allocators, before):
+    """Raises AllocatorError if a library isn't any more what it was, by its fingerprint."""
+    now = fingerprints(allocators)
+    changed = [one.library or one.name for one in allocators if now[one.name] != before[one.name]]
+    if changed:
+        raise AllocatorError("replaced while it was measured, so nothing is reported: "
+                             f"{', '.join(changed)}")
 
 
 def add_options(parser):

@@ -20,10 +20,10 @@ import plots
 import report
 import scaling
 from allocators import (OURS, REFERENCE, Allocator, AllocatorError, add_options,
-                        choose_allocators, find_library)
+                        choose_allocators, find_library, fingerprints, require_unchanged)
 from launch import RunError, interleaved, launch
 from machine import machine
-from real_programs import real_programs
+from real_programs import real_programs, write_inputs
 from workload_table import GROUPS, MEMORY, memory_workloads, own_workloads
 
 METRICS = ("cpu_us", "wall_ns", "peak_rss_kib")
@@ -110,7 +110,7 @@ def measure_all(programs, allocators, workloads, rounds):
 
 
 def as_json(results, allocators, rounds, seconds, load):
-    """All that was measured, every single run."""
+    """All that was measured, every single run, but for the libraries' fingerprints."""
     return {
         "machine": machine(), "rounds": rounds, "seconds": round(seconds), "load": load,
         "allocators": {one.name: one.library for one in allocators},
@@ -149,13 +149,17 @@ def is_tree_wanted(arguments):
     return arguments.scaling and (not arguments.only or scaling.TREE in arguments.only)
 
 
+def inputs_of(arguments):
+    return (arguments.build / "inputs").resolve()
+
+
 def choose_workloads(parser, arguments):
     programs = (arguments.build / "bench").resolve()
     if arguments.scaling:
         workloads = scaling.scaling_workloads(programs)
     else:
         workloads = own_workloads(programs)
-        workloads += real_programs((arguments.build / "inputs").resolve())
+        workloads += real_programs(inputs_of(arguments))
         workloads += memory_workloads(programs)
     for name in arguments.only or []:
         if is_tree_wanted(arguments) and name == scaling.TREE:
@@ -227,7 +231,10 @@ def main():
         parser.error("no allocator is left")
     output = arguments.output or arguments.build
     output.mkdir(parents=True, exist_ok=True)
+    if not arguments.scaling:
+        write_inputs(inputs_of(arguments))
 
+    libraries = fingerprints(allocators)
     started = time.monotonic()
     load = [os.getloadavg()[0]]
     results = measure_all((arguments.build / "bench").resolve(), allocators, workloads,
@@ -235,7 +242,9 @@ def main():
     load.append(os.getloadavg()[0])
     if not results and not is_tree_wanted(arguments):
         return 1
+    require_unchanged(allocators, libraries)
     measured = as_json(results, allocators, arguments.rounds, time.monotonic() - started, load)
+    measured["sha256"] = libraries
     write = write_scaling if arguments.scaling else write_comparison
     return 1 if write(arguments, measured, output) else 0
 
@@ -245,3 +254,5 @@ if __name__ == "__main__":
         sys.exit(main())
     except FileNotFoundError as error:
         sys.exit(f"bench: {error.filename} is missing")
+    except AllocatorError as error:
+        sys.exit(f"bench: {error}")

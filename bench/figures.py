@@ -15,7 +15,8 @@ from pathlib import Path
 from statistics import median
 
 import callgrind
-from allocators import OURS, REFERENCE, AllocatorError, add_options, choose_allocators
+from allocators import (OURS, REFERENCE, AllocatorError, add_options, choose_allocators,
+                        fingerprints, require_unchanged)
 from launch import RunError, run_interleaved
 from machine import machine
 
@@ -291,9 +292,11 @@ def main():
         bench = Bench(programs, choose_allocators(arguments, programs), arguments.rounds)
     except AllocatorError as error:
         parser.error(str(error))
+    libraries = fingerprints(bench.allocators)
     rows = []
     for name in arguments.only or FIGURES:
         rows += FIGURES[name](bench)
+    require_unchanged(bench.allocators, libraries)
     bench.progress("")
     if arguments.peers_only:
         for row in rows:
@@ -303,6 +306,7 @@ def main():
     output = arguments.output or arguments.build / "figures.json"
     report = {"machine": machine(), "rounds": arguments.rounds,
               "allocators": {one.name: one.library for one in bench.allocators},
+              "sha256": libraries,
               "figures": [asdict(row) for row in rows]}
     output.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     if arguments.peers_only:
@@ -318,5 +322,7 @@ if __name__ == "__main__":
         sys.exit(main())
     except FileNotFoundError as error:
         sys.exit(f"figures: {error.filename} is missing")
+    except AllocatorError as error:
+        sys.exit(f"figures: {error}")
     except subprocess.TimeoutExpired as error:
         sys.exit(f"figures: {error}")

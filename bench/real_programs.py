@@ -123,11 +123,15 @@ def command_lines(inputs):
     ]
 
 
-def real_programs(inputs):
-    """The programs, their inputs written into the directory `inputs`."""
+def write_inputs(inputs):
+    """What the programs read, but for the scripts, into the directory `inputs`."""
     inputs.mkdir(exist_ok=True)
     write_c_source(inputs / "large.c")
     write_xml(inputs / "large.xml")
+
+
+def real_programs(inputs):
+    """The programs; their inputs are, or will be, in the directory `inputs`."""
     environment = {"PYTHONMALLOC": "malloc", "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
     workloads = [Workload(name, PROGRAMS, threads, tuple(map(str, command)), "Debian",
                           environment=environment)

@@ -4,6 +4,8 @@
 #   say, die                      messages, on standard error
 #   install_missing NEED...       what a tool needs and the machine lacks, by apt-get
 #   build NAME CC [OPTION...]     configures and compiles build/NAME; CC may be a cross file
+#   build_to_measure NAME         the release and the workloads of bench/, held until the tool ends
+#   asks_for_text [ARGUMENT...]   true for --list and --help, which need no build
 # shellcheck shell=bash
 
 project_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -149,4 +151,21 @@ build() {
         say "building build/$name"
         quietly ninja --quiet -C "$directory"
     ) 9>"$project_root/build/.$name.lock"
+}
+
+# Builds a release and the workloads of bench/ in build/NAME. Nobody else may do so before this
+# process has ended, also when it has become another program by exec: what is measured would be
+# replaced meanwhile. Python hands the lock's descriptor to no process that it starts.
+build_to_measure() {
+    local name=$1
+    mkdir -p "$project_root/build"
+    exec 8>"$project_root/build/.$name.measured.lock"
+    flock --nonblock 8 ||
+        die "another tool measures what is in build/$name; wait until it ends"
+    build "$name" gcc --buildtype=release -Dtests=disabled
+    quietly ninja -C "$project_root/build/$name" bench-programs
+}
+
+asks_for_text() {
+    [[ " $* " =~ \ (--list|--help|-h)\  ]]
 }
