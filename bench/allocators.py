@@ -98,16 +98,27 @@ def add_options(parser):
                         help="a further allocator; may be repeated")
 
 
+def added_allocator(text, taken):
+    """What one --add names, beside allocators whose names are `taken`: cells go by the name, so
+    two libraries of one name would share them; options are split at ',', tables at '|'."""
+    name, separator, path = text.partition("=")
+    if not separator or not Path(path).is_file():
+        raise AllocatorError(f"--add takes NAME=PATH of a library, not '{text}'")
+    if not name or "," in name or "|" in name:
+        raise AllocatorError(f"--add: a name may not be empty nor have a ',' or '|': '{name}'")
+    if name in taken:
+        raise AllocatorError(f"--add: there is an allocator '{name}' already")
+    return Allocator(name, str(Path(path).resolve()))
+
+
 def choose_allocators(arguments, programs):
     """Ours first, then glibc, the peers, and what --add names; each is proved to take effect."""
     allocators, missing = installed_peers()
     if missing:
         print(f"not installed, so not compared: {' '.join(missing)}", file=sys.stderr)
     for text in arguments.add:
-        name, separator, path = text.partition("=")
-        if not separator or not Path(path).is_file():
-            raise AllocatorError(f"--add takes NAME=PATH of a library, not '{text}'")
-        allocators.append(Allocator(name, str(Path(path).resolve())))
+        taken = {OURS, *(one.name for one in allocators)}
+        allocators.append(added_allocator(text, taken))
     if not arguments.peers_only:
         library = arguments.lib or arguments.build / "src" / "libbuddymalloc-override.so"
         if not library.is_file():
