@@ -45,6 +45,7 @@ def draw_ratios(comparison, metric, path):
     """One line a workload, one dot an allocator, with a bar as long as the interquartile range
     of its runs; failed cells are named at the right."""
     ratios = comparison.ratios(metric)
+    medians = comparison.medians(metric)
     spreads = comparison.spreads(metric)
     rows = numpy.arange(len(comparison.names))
     figure, axes = pyplot.subplots(figsize=(10, 1.5 + 0.24 * len(rows)))
@@ -59,7 +60,7 @@ def draw_ratios(comparison, metric, path):
                           color=style(comparison, name)["color"])
     for row in rows:
         failed = [name for name, is_failed in
-                  zip(comparison.allocators, numpy.isnan(ratios[row])) if is_failed]
+                  zip(comparison.allocators, numpy.isnan(medians[row])) if is_failed]
         if failed:
             axes.annotate(f"× failed: {', '.join(failed)}", (1, row),
                           xycoords=("axes fraction", "data"), xytext=(5, -3),
@@ -80,16 +81,18 @@ def draw_means(comparison, path):
                                      figsize=(12, 1.5 + 0.35 * len(comparison.allocators)))
     for metric, axes in zip(METRICS, panels):
         for row, name in enumerate(comparison.allocators):
-            mean, (low, high), valid, wanted = comparison.mean(metric, name)
-            if valid == 0:
-                axes.annotate("all failed", (1, row), xytext=(5, -3), textcoords="offset points",
+            mean = comparison.mean(metric, name)
+            if mean.count == 0:
+                text = "no peer" if mean.without_peer else "all failed"
+                axes.annotate(text, (1, row), xytext=(5, -3), textcoords="offset points",
                               fontsize=8, color="red")
                 continue
-            axes.errorbar([mean], [row], xerr=[[mean - low], [high - mean]], linestyle="",
-                          capsize=3, **style(comparison, name))
-            text = f"{mean:.2f}" if valid == wanted else f"{mean:.2f}, {wanted - valid} failed"
-            axes.annotate(text, (mean, row), xytext=(0, 5), textcoords="offset points",
-                          ha="center", fontsize=8, color="black" if valid == wanted else "red")
+            low, high = mean.interval
+            axes.errorbar([mean.value], [row], xerr=[[mean.value - low], [high - mean.value]],
+                          linestyle="", capsize=3, **style(comparison, name))
+            text = f"{mean.value:.2f}" + (f", {mean.failed} failed" if mean.failed else "")
+            axes.annotate(text, (mean.value, row), xytext=(0, 5), textcoords="offset points",
+                          ha="center", fontsize=8, color="red" if mean.failed else "black")
         set_ratio_axis(axes)
         axes.set_title(metric.title)
         axes.set_yticks(range(len(comparison.allocators)), comparison.allocators)

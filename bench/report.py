@@ -35,6 +35,18 @@ METRICS = (
 )
 
 
+@dataclass(frozen=True)
+class Mean:
+    """A geometric mean of ratios, its 95 % interval, of how many cells it is, and of how many it
+    isn't: of cells that failed, and of workloads in which all peers did."""
+
+    value: float
+    interval: tuple
+    count: int
+    failed: int
+    without_peer: int
+
+
 class Comparison:
     """The measurements as arrays [workload, allocator]; NaN stands for a failed cell."""
 
@@ -83,21 +95,23 @@ class Comparison:
         return [row for row, one in enumerate(self.workloads) if group in (None, one["group"])]
 
     def mean(self, metric, allocator, group=None):
-        """Geometric mean of the ratios, its 95 % interval, how many cells it is of, and of how
-        many it should be. The interval is by bootstrap over the workloads: it says how much the
-        mean owes to their choice."""
+        """The Mean of an allocator. The interval is by bootstrap over the workloads: it says how
+        much the mean owes to their choice."""
         rows = self.rows_of(group)
-        ratios = self.ratios(metric)[rows, self.allocators.index(allocator)]
+        column = self.allocators.index(allocator)
+        ratios = self.ratios(metric)[rows, column]
         valid = ratios[~numpy.isnan(ratios)]
+        failed = int(numpy.isnan(self.medians(metric)[rows, column]).sum())
+        without_peer = len(rows) - len(valid) - failed
         if len(valid) == 0:
-            return numpy.nan, (numpy.nan, numpy.nan), 0, len(rows)
+            return Mean(numpy.nan, (numpy.nan, numpy.nan), 0, failed, without_peer)
         mean = float(stats.gmean(valid))
         interval = (mean, mean)
         if len(valid) > 2 and numpy.ptp(valid) > 0:
             drawn = stats.bootstrap((numpy.log(valid),), numpy.mean, n_resamples=2000,
                                     method="percentile", random_state=1).confidence_interval
             interval = (float(numpy.exp(drawn.low)), float(numpy.exp(drawn.high)))
-        return mean, interval, len(valid), len(rows)
+        return Mean(mean, interval, len(valid), failed, without_peer)
 
     def worst_of_ours(self, metric):
         """(ratio, workload, ours, best peer, its value), the worst first."""
@@ -117,16 +131,20 @@ def table(header, rows, is_text=False):
     return lines + ["| " + " | ".join(row) + " |" for row in rows]
 
 
-def ratio_text(ratio):
-    return "**failed**" if numpy.isnan(ratio) else f"{ratio:.2f}"
+def ratio_text(ratio, median):
+    if numpy.isnan(median):
+        return "**failed**"
+    return "no peer" if numpy.isnan(ratio) else f"{ratio:.2f}"
 
 
 def mean_text(comparison, metric, allocator, group=None):
-    mean, (low, high), valid, wanted = comparison.mean(metric, allocator, group)
-    if valid == 0:
-        return "**all failed**"
-    text = f"{mean:.3f} ({low:.2f}–{high:.2f})"
-    return text if valid == wanted else f"{text}, **{wanted - valid} failed**"
+    mean = comparison.mean(metric, allocator, group)
+    if mean.count == 0:
+        return "no peer" if mean.without_peer else "**all failed**"
+    text = f"{mean.value:.3f} ({mean.interval[0]:.2f}–{mean.interval[1]:.2f})"
+    if mean.failed:
+        text += f", **{mean.failed} failed**"
+    return text + (f", {mean.without_peer} without a peer" if mean.without_peer else "")
 
 
 def conditions(measured):
@@ -195,11 +213,12 @@ def worst_section(comparison):
 
 
 def metric_section(comparison, metric):
-    ratios = comparison.ratios(metric)
+    ratios, medians = comparison.ratios(metric), comparison.medians(metric)
     best, _ = comparison.best(metric)
     lines = [f"## {metric.title[0].upper() + metric.title[1:]}, ratio to the best peer", "",
              f"![]({metric.file})", ""]
-    rows = [[name, f"{best[row]:.4g}", *map(ratio_text, ratios[row])]
+    rows = [[name, "-" if numpy.isnan(best[row]) else f"{best[row]:.4g}",
+             *map(ratio_text, ratios[row], medians[row])]
             for row, name in enumerate(comparison.names)]
     return lines + table(["workload", f"best peer, {metric.unit}", *comparison.allocators],
                          rows) + [""]
@@ -248,7 +267,7 @@ def summary(comparison):
         return ""
     lines = [f"{'ratio to the best peer':24}" + "".join(f"{one.title:>12}" for one in METRICS)]
     for name in comparison.allocators:
-        means = [comparison.mean(metric, name)[0] for metric in METRICS]
+        means = [comparison.mean(metric, name).value for metric in METRICS]
         lines.append(f"{name:24}" + "".join(f"{mean:12.3f}" for mean in means))
     lines += [f"FAILED {workload}, {allocator}: {failure}"
               for workload, allocator, failure in comparison.failures]
