@@ -43,7 +43,7 @@ def save(figure, path):
 
 def draw_ratios(comparison, metric, path):
     """One line a workload, one dot an allocator, with a bar as long as the interquartile range
-    of its runs; failed cells are named at the right."""
+    of its runs, if there are enough of them; failed cells are named at the right."""
     ratios = comparison.ratios(metric)
     medians = comparison.medians(metric)
     spreads = comparison.spreads(metric)
@@ -51,9 +51,9 @@ def draw_ratios(comparison, metric, path):
     figure, axes = pyplot.subplots(figsize=(10, 1.5 + 0.24 * len(rows)))
     for column, name in enumerate(comparison.allocators):
         shown = numpy.minimum(ratios[:, column], RATIO_SHOWN_MAX)
-        axes.errorbar(shown, rows, xerr=shown * spreads[:, column] / 2, label=name,
-                      linestyle="", markersize=5, elinewidth=0.8, alpha=0.85,
-                      **style(comparison, name))
+        bars = numpy.nan_to_num(shown * spreads[:, column] / 2)
+        axes.errorbar(shown, rows, xerr=bars, label=name, linestyle="", markersize=5,
+                      elinewidth=0.8, alpha=0.85, **style(comparison, name))
         for row in rows[ratios[:, column] > RATIO_SHOWN_MAX]:
             axes.annotate(f"{ratios[row, column]:.0f}", (RATIO_SHOWN_MAX, row), fontsize=7,
                           xytext=(5 + 14 * column, -3), textcoords="offset points",

@@ -10,6 +10,7 @@ import numpy
 from scipy import stats
 
 WORST_SHOWN = 15
+SPREAD_RUNS_MIN = 4  # the interquartile range of fewer says nothing
 
 # A group of its own: below, peak RSS says little but how large the libraries themselves are.
 LARGE_HEAP_MIB = 8
@@ -73,8 +74,9 @@ class Comparison:
         return self.per_cell(metric, numpy.median) / metric.per_unit
 
     def spreads(self, metric):
-        """The interquartile range of a cell's runs, as a share of their median."""
-        return self.per_cell(metric, lambda runs: stats.iqr(runs) / numpy.median(runs))
+        """The interquartile range of a cell's runs, as a share of their median; NaN for few."""
+        return self.per_cell(metric, lambda runs: stats.iqr(runs) / numpy.median(runs)
+                             if len(runs) >= SPREAD_RUNS_MIN else numpy.nan)
 
     def best(self, metric):
         """For each workload the lowest median of a peer, NaN if all failed, and whose it is."""
@@ -227,7 +229,8 @@ def metric_section(comparison, metric):
 def spread_section(comparison):
     lines = ["## Spread", "",
              "Interquartile range of the runs of a cell over their median: the median cell, and "
-             "the worst. Differences below this are noise.", "", "![](spread.svg)", ""]
+             f"the worst; of less than {SPREAD_RUNS_MIN} rounds there is none. Differences below "
+             "this are noise.", "", "![](spread.svg)", ""]
     spreads = {metric: comparison.spreads(metric) for metric in METRICS}
     rows = []
     for column, name in enumerate(comparison.allocators):
