@@ -21,7 +21,7 @@ import report
 import scaling
 from allocators import (OURS, REFERENCE, Allocator, AllocatorError, add_options,
                         choose_allocators, find_library, fingerprints, require_unchanged)
-from launch import RunError, interleaved, launch
+from launch import RunError, end_by_signals, interleaved, launch
 from machine import machine
 from real_programs import real_programs, write_inputs
 from workload_table import GROUPS, MEMORY, memory_workloads, own_workloads
@@ -220,6 +220,7 @@ def write_scaling(arguments, measured, output):
 
 
 def main():
+    end_by_signals()
     parser, arguments = parse_arguments()
     workloads = choose_workloads(parser, arguments)
     if arguments.list:

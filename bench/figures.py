@@ -17,7 +17,7 @@ from statistics import median
 import callgrind
 from allocators import (OURS, REFERENCE, AllocatorError, add_options, choose_allocators,
                         fingerprints, require_unchanged)
-from launch import RunError, run_interleaved
+from launch import RunError, end_by_signals, run_interleaved
 from machine import machine
 
 SIZES = (16, 32, 48, 64, 100, 128, 256, 512, 1024)
@@ -284,6 +284,7 @@ def parse_arguments():
 
 
 def main():
+    end_by_signals()
     parser, arguments = parse_arguments()
     programs = (arguments.build / "bench").resolve()
     if not (programs / "measure").is_file():

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from dataclasses import dataclass
 from typing import Optional
 
@@ -26,6 +27,14 @@ class Run:
     cost: dict
     output: bytes
     timeline: Optional[dict] = None
+
+
+def end_by_signals():
+    """SIGTERM and SIGHUP end the tool as SystemExit, and so what it runs: that has a session of
+    its own, which no terminal's signal reaches. One that is ignored, as by nohup, stays so."""
+    for one in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(one) is not signal.SIG_IGN:
+            signal.signal(one, lambda number, _: sys.exit(128 + number))
 
 
 def how_it_ended(status):

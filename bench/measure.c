@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -119,6 +120,15 @@ static void set_child_signal(int how)
         fail("measure: sigprocmask");
 }
 
+/* Whatever ends the parent ends this process. The parent may have ended before it asked. */
+static void end_with(pid_t parent)
+{
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
+        fail("measure: prctl");
+    if (getppid() != parent)
+        _exit(125);
+}
+
 static _Noreturn void run_program(const char *library, char **command, bool is_traced)
 {
     if (is_traced && ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0)
@@ -164,13 +174,16 @@ int main(int argc, char **argv)
                     stderr);
         return 125;
     }
+    end_with(getppid());
     if (is_sampled)
         set_child_signal(SIG_BLOCK);
+    pid_t self = getpid();
     long long start_ns = wall_ns();
     pid_t child = fork();
     if (child < 0)
         fail("measure: fork");
     if (child == 0) {
+        end_with(self);
         set_child_signal(SIG_UNBLOCK);
         run_program(rest[0], rest + 1, is_traced);
     }
