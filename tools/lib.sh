@@ -52,14 +52,16 @@ package_of() {
     esac
 }
 
-# Runs a command as root.
+can_be_root() {
+    [ "$(id -u)" -eq 0 ] || type -P sudo >/dev/null
+}
+
+# Runs a command as root, if can_be_root.
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then
         "$@"
-    elif type -P sudo >/dev/null; then
-        sudo "$@"
     else
-        die "be root, or have sudo, to install packages"
+        sudo "$@"
     fi
 }
 
@@ -91,6 +93,7 @@ install_missing() {
     done
     [ ${#packages[@]} -gt 0 ] || return 0
     type -P apt-get >/dev/null || die "missing, and there is no apt-get to install: ${packages[*]}"
+    can_be_root || die "missing, and to install it you must be root or have sudo: ${packages[*]}"
     say "installing ${packages[*]}"
     install_packages "${packages[@]}" || die "couldn't install ${packages[*]}"
 }
