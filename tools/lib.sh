@@ -66,17 +66,19 @@ as_root() {
 }
 
 # Installs packages; keeps those that bring a service (redis-server) from starting it, by the
-# file that Debian's packages ask.
-install_packages() {
-    local policy=/usr/sbin/policy-rc.d status=0
-    local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -y)
-    quietly as_root "${apt[@]}" update || return
-    [ -e $policy ] && policy=
-    [ -z "$policy" ] || as_root install -m 755 /dev/stdin $policy <<<$'#!/bin/sh\nexit 101'
-    quietly as_root "${apt[@]}" --no-install-recommends install "$@" || status=$?
-    [ -z "$policy" ] || as_root rm -f $policy
-    return $status
-}
+# file that Debian's packages ask. In a subshell, so that the file goes however this ends.
+install_packages() (
+    policy=/usr/sbin/policy-rc.d
+    # Another apt-get may be at work, as one is by itself in a machine that has just begun.
+    apt=(env DEBIAN_FRONTEND=noninteractive apt-get -y -o DPkg::Lock::Timeout=300)
+    quietly as_root "${apt[@]}" update || exit
+    if [ ! -e "$policy" ]; then
+        trap 'as_root rm -f "$policy"' EXIT
+        trap 'exit 130' INT TERM HUP
+        as_root install -m 755 /dev/stdin "$policy" <<<$'#!/bin/sh\nexit 101' || exit
+    fi
+    quietly as_root "${apt[@]}" --no-install-recommends install "$@"
+)
 
 # Installs what is missing. A NEED is a command or a file that package_of knows, or
 # `COMMAND-OR-FILE=PACKAGE`.
