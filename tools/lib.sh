@@ -131,8 +131,10 @@ configure() {
         return 0
     fi
     rm -rf "$directory"
-    CC=$compiler CXX=$(cpp_of "$compiler") \
-        quietly meson setup -Dwerror=true "$directory" "$project_root" "$@" || return
+    # Flags of the environment would stay in the build for good, and be part of what is measured.
+    quietly env -u CFLAGS -u CXXFLAGS -u CPPFLAGS -u LDFLAGS \
+        CC="$compiler" CXX="$(cpp_of "$compiler")" \
+        meson setup -Dwerror=true "$directory" "$project_root" "$@" || return
     printf '%s\n' "$wanted" >"$directory/configured-as"
 }
 
