@@ -18,6 +18,7 @@ from statistics import mean
 from allocators import clean_environment
 
 PREFIX = "measured_"
+TIMEOUT_SECONDS = 300
 
 # What hit_path measures in each mode. In `malloc` nothing is freed.
 MEASURED = {"pairs": ("malloc", "free"), "phases": ("malloc", "free"), "malloc": ("malloc",),
@@ -106,8 +107,12 @@ def count_calls(command, library):
                    "--compress-strings=no", "--compress-pos=no",
                    f"--callgrind-out-file={profile}", f"--dump-after={PREFIX}*",
                    *map(str, command)]
-        result = subprocess.run(command, env=environment, capture_output=True, text=True,
-                                timeout=300, check=False)
+        try:
+            result = subprocess.run(command, env=environment, capture_output=True, text=True,
+                                    timeout=TIMEOUT_SECONDS, check=False)
+        except subprocess.TimeoutExpired:
+            raise CallgrindError(f"{' '.join(command)}: no end within "
+                                 f"{TIMEOUT_SECONDS} s") from None
         if result.returncode != 0:
             raise CallgrindError(f"{' '.join(command)}: status {result.returncode}: "
                                  f"{result.stderr.strip()[-400:]}")

@@ -52,13 +52,21 @@ def write_xml(path):
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def redis_answer(port, *command):
-    """What the server on a port answers to one command, by redis-cli."""
-    result = subprocess.run(["/usr/bin/redis-cli", "-p", str(port), *command],
-                            env=clean_environment(), capture_output=True, timeout=60, check=False)
+def run_client(timeout, program, *arguments):
+    """What a client of a server prints; RunError if it fails, or takes so many seconds."""
+    try:
+        result = subprocess.run([f"/usr/bin/{program}", *arguments], env=clean_environment(),
+                                capture_output=True, timeout=timeout, check=False)
+    except subprocess.TimeoutExpired:
+        raise RunError(f"{program}: no end within {timeout} s") from None
     if result.returncode != 0:
-        raise RunError(f"redis-cli {command[0]}: {result.stderr.decode().strip()}")
+        raise RunError(f"{program}: {result.stderr.decode(errors='replace').strip()[-300:]}")
     return result.stdout
+
+
+def redis_answer(port, *command):
+    """What the server on a port answers to one command."""
+    return run_client(60, "redis-cli", "-p", str(port), *command)
 
 
 def wait_for_port(port):
@@ -76,12 +84,9 @@ def wait_for_port(port):
 def drive_redis(port):
     """A load of requests with pipelining, a digest of all data, and the end of the server."""
     wait_for_port(port)
-    load = subprocess.run(
-        ["/usr/bin/redis-benchmark", "-p", str(port), "-q", "-P", "16", "-c", "20", "-d", "100",
-         "-n", str(REDIS_REQUESTS), "-r", "5000", "-t", "set,get,lpush,lpop,rpush,sadd,lrange_100"],
-        env=clean_environment(), capture_output=True, timeout=120, check=False)
-    if load.returncode != 0:
-        raise RunError(f"redis-benchmark: {load.stderr.decode().strip()[-300:]}")
+    run_client(120, "redis-benchmark", "-p", str(port), "-q", "-P", "16", "-c", "20", "-d", "100",
+               "-n", str(REDIS_REQUESTS), "-r", "5000",
+               "-t", "set,get,lpush,lpop,rpush,sadd,lrange_100")
     answers = b"".join(redis_answer(port, *command) for command in
                        (("dbsize",), ("llen", "mylist"), ("debug", "digest")))
     redis_answer(port, "shutdown", "nosave")
