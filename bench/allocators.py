@@ -17,6 +17,8 @@ PEERS = [
     ("tbbmalloc", "libtbbmalloc_proxy.so.2", "libtbbmalloc2"),
 ]
 
+PROOF_SECONDS = 60  # for a program that ends at once
+
 OURS = "buddymalloc"
 REFERENCE = "glibc"
 
@@ -111,8 +113,9 @@ def added_allocator(text, taken):
     return Allocator(name, str(Path(path).resolve()))
 
 
-def choose_allocators(arguments, programs):
-    """Ours first, then glibc, the peers, and what --add names; each is proved to take effect."""
+def choose_allocators(arguments, programs, names=None):
+    """Ours first, then glibc, the peers, and what --add names, or of these only those of `names`;
+    each is proved to take effect."""
     allocators, missing = installed_peers()
     if missing:
         print(f"not installed, so not compared: {' '.join(missing)}", file=sys.stderr)
@@ -124,10 +127,20 @@ def choose_allocators(arguments, programs):
         if not library.is_file():
             raise AllocatorError(f"no library at {library}")
         allocators.insert(0, Allocator(OURS, str(library.resolve())))
-    for allocator in allocators:
+    chosen = named(allocators, names)
+    for allocator in chosen:
         if allocator.library is not None:
             require_malloc(allocator, programs)
-    return allocators
+    return chosen
+
+
+def named(allocators, names):
+    """Those of the allocators that have one of the names; all for None."""
+    unknown = set(names or ()) - {one.name for one in allocators}
+    if unknown:
+        raise AllocatorError(f"there is no allocator '{', '.join(sorted(unknown))}' here, but "
+                             f"{', '.join(one.name for one in allocators)}")
+    return [one for one in allocators if names is None or one.name in names]
 
 
 def require_malloc(allocator, programs):
@@ -136,10 +149,18 @@ def require_malloc(allocator, programs):
     It may not define them, or define them under a symbol version of its own: then ld.so binds
     the program to glibc's, without a word, and glibc is what would be measured.
     """
+    if re.search(r"[:\s]", allocator.library):  # ld.so splits the list there
+        raise AllocatorError(f"{allocator.name}: LD_PRELOAD can't hold a path with a space or a "
+                             f"colon: '{allocator.library}'")
     environment = clean_environment(allocator.library)
     environment.update(LD_DEBUG="bindings", LD_BIND_NOW="1")
-    bindings = subprocess.run([programs / "hit_path", "pairs", "64", "1"], env=environment,
-                              capture_output=True, text=True, check=False).stderr
+    try:
+        bindings = subprocess.run([programs / "hit_path", "pairs", "64", "1"], env=environment,
+                                  capture_output=True, text=True, timeout=PROOF_SECONDS,
+                                  check=False).stderr
+    except subprocess.TimeoutExpired:
+        raise AllocatorError(f"{allocator.name}: a program with {allocator.library} preloaded "
+                             f"doesn't end within {PROOF_SECONDS} s") from None
     for function in ("malloc", "free"):
         if not re.search(rf"/hit_path \[0\] to {re.escape(allocator.library)} \[0\]: "
                          rf"normal symbol `{function}'", bindings):

@@ -172,18 +172,11 @@ def choose_workloads(parser, arguments):
 
 def choose_named(parser, arguments):
     """The allocators that --allocators names, or all."""
+    names = arguments.allocators.split(",") if arguments.allocators else None
     try:
-        allocators = choose_allocators(arguments, (arguments.build / "bench").resolve())
+        return choose_allocators(arguments, (arguments.build / "bench").resolve(), names)
     except AllocatorError as error:
         parser.error(str(error))
-    names = arguments.allocators.split(",") if arguments.allocators else None
-    if names is None:
-        return allocators
-    unknown = set(names) - {one.name for one in allocators}
-    if unknown:
-        parser.error(f"there is no allocator '{', '.join(sorted(unknown))}' here, but "
-                     f"{', '.join(one.name for one in allocators)}")
-    return [one for one in allocators if one.name in names]
 
 
 def write_json(path, measured):
