@@ -166,8 +166,9 @@ def choose_workloads(parser, arguments):
             continue
         if not any(name in (one.name, one.group) for one in workloads):
             parser.error(f"there is no workload '{name}'; --list shows them")
+    wanted = scaling.with_companions(arguments.only or []) if arguments.scaling else arguments.only
     return [one for one in workloads
-            if not arguments.only or one.name in arguments.only or one.group in arguments.only]
+            if not wanted or one.name in wanted or one.group in wanted]
 
 
 def choose_named(parser, arguments):

@@ -26,7 +26,8 @@ CPU, WALL = METRICS[0], METRICS[1]
 
 # The same work whatever the number of threads: they share out 32 million steps, each with a live
 # set of its own that fits a core's cache, or taking turns on a core would make the cache better the
-# more threads there are. In larson it's 320 threads of 60 000 steps in all, N of them at a time.
+# more threads there are. In larson it's 320 threads of 60 000 steps in all, N of them at a time;
+# each has 1000 objects of 8 to 1000 bytes, about half a MiB.
 LIVE_KIB_EACH = 1024
 SHARED_STEPS = 32_000_000
 LARSON_THREADS = 320
@@ -79,6 +80,20 @@ def scaling_workloads(programs):
                                (str(programs / one.name), *one.command(threads)), one.source)
                       for threads in THREAD_COUNTS]
     return workloads
+
+
+def with_companions(names):
+    """The names of workloads, and of those without which they have no figure: the other run of a
+    live set, and the run with THREADS_BASE threads."""
+    wanted = set(names)
+    for mebibytes in LIVE_MIB:
+        both = {live_name(mebibytes), live_name(mebibytes, True)}
+        if wanted & both:
+            wanted |= both
+    for one in THROUGHPUTS:
+        if any(f"{one.name}-{threads}" in wanted for threads in THREAD_COUNTS):
+            wanted.add(f"{one.name}-{THREADS_BASE}")
+    return wanted
 
 
 def count_tree(programs):
