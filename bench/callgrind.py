@@ -20,9 +20,9 @@ from allocators import clean_environment
 PREFIX = "measured_"
 TIMEOUT_SECONDS = 300
 
-# What hit_path measures in each mode. In `malloc` nothing is freed.
-MEASURED = {"pairs": ("malloc", "free"), "phases": ("malloc", "free"), "malloc": ("malloc",),
-            "calloc": ("calloc",), "stay": ("realloc",), "move": ("realloc",), "remote": ("free",),
+# What hit_path measures in each mode.
+MEASURED = {"pairs": ("malloc", "free"), "phases": ("malloc", "free"), "calloc": ("calloc",),
+            "stay": ("realloc",), "move": ("realloc",), "remote": ("free",),
             "operators": ("new", "delete", "new_aligned", "delete_sized")}
 TREE_PATTERNS = ("split", "fit")
 TREE_ORDERS = range(11)  # a tree of 1024 leaves
@@ -61,19 +61,6 @@ class CallCounts:
     @property
     def mean(self):
         return mean(self.counts)
-
-    @property
-    def lowest(self):
-        return min(self.counts)
-
-    @property
-    def highest(self):
-        return max(self.counts)
-
-    def as_dict(self):
-        return {"hit": self.hit, "hit_share": round(self.hit_share, 4),
-                "mean": round(self.mean, 2), "lowest": self.lowest, "highest": self.highest,
-                "calls": len(self.counts)}
 
 
 def parse_profile(lines):

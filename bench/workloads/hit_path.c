@@ -3,7 +3,6 @@
  *
  *     hit_path pairs  SIZE COUNT    malloc, free, malloc, free, …
  *     hit_path phases SIZE COUNT    COUNT times malloc, then COUNT times free, oldest first
- *     hit_path malloc SIZE COUNT    COUNT times malloc, nothing is freed
  *     hit_path calloc SIZE COUNT    calloc, free, calloc, free, …; only calloc is measured
  *     hit_path stay   SIZE COUNT    COUNT times realloc of one block to the size it has
  *     hit_path move   SIZE COUNT    malloc, realloc to twice the size, free, malloc, …; only
@@ -14,7 +13,8 @@
  *
  * Every measured call goes through measured_malloc or its like, so that a profile shows the
  * inclusive cost of each call whatever the allocator's symbols are called (bench/callgrind.py).
- * The same work is done before, unmeasured: what remains is the steady state.
+ * The same work is done before, unmeasured: what remains is the steady state. But in `operators`
+ * it is done by plain new and delete alone, and in `remote` no block is freed before.
  */
 #include "support.h"
 
@@ -181,8 +181,7 @@ static void run_operators(size_t size, size_t count)
 int main(int argc, char **argv)
 {
     if (argc != 4)
-        bench_fail("usage: hit_path pairs|phases|malloc|calloc|stay|move|remote|operators SIZE "
-                   "COUNT");
+        bench_fail("usage: hit_path pairs|phases|calloc|stay|move|remote|operators SIZE COUNT");
     size_t size = bench_parse_count(argv[2], "hit_path: SIZE must be a positive number");
     size_t count = bench_parse_count(argv[3], "hit_path: COUNT must be a positive number");
     if (count > blocks_max)
@@ -195,10 +194,6 @@ int main(int argc, char **argv)
         run_phases(size, count, malloc, free);
         run_phases(size, count, malloc, free); /* what comes with every so many slow calls */
         run_phases(size, count, measured_malloc, measured_free);
-    } else if (strcmp(argv[1], "malloc") == 0) {
-        run_phases(size, count, malloc, free);
-        for (size_t i = 0; i < count; i++)
-            blocks[i] = measured_malloc(size);
     } else if (strcmp(argv[1], "calloc") == 0) {
         run_calloc(size, count, calloc);
         run_calloc(size, count, measured_calloc);
@@ -213,8 +208,7 @@ int main(int argc, char **argv)
     } else if (strcmp(argv[1], "operators") == 0) {
         run_operators(size, count);
     } else {
-        bench_fail("hit_path: the mode is pairs, phases, malloc, calloc, stay, move, remote or "
-                   "operators");
+        bench_fail("hit_path: the mode is pairs, phases, calloc, stay, move, remote or operators");
     }
     return 0;
 }
