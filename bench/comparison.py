@@ -77,8 +77,8 @@ def measure(programs, allocators, workload, rounds, bar):
                           is_sampled=workload.is_sampled).output
     except RunError as error:
         bar.update(rounds * len(allocators))
-        return {one.name: Cell([], f"fails without a preloaded library: {error}")
-                for one in allocators}
+        why = f"fails without a preloaded library: {why_it_failed(REFERENCE, error)}"
+        return {one.name: Cell([], why) for one in allocators}
 
     done = 0
 
