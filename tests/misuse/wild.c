@@ -24,7 +24,8 @@
 
 enum { block_count = 64, mapping_bytes = 16 << 20 };
 
-static const size_t sizes[] = {1, 16, 48, 100, 1000, 5000, 30000, 40000, 300000, 3000000, 9000000};
+static const size_t sizes[] = {0,    1,     16,    48,     100,     1000,
+                               5000, 30000, 40000, 300000, 3000000, 9000000};
 
 static char *blocks[block_count]; /* live ones, of many sizes */
 static char *mapping;             /* readable */
