@@ -53,6 +53,13 @@ static void check_streams(void)
     errno = 0;
     check(malloc_info(1, stream) == -1 && errno == EINVAL);
     check(fclose(stream) == 0);
+
+    /* Unbuffered: else it would be fclose that finds out. */
+    stream = fopen("/dev/full", "w");
+    check(stream != NULL);
+    check(setvbuf(stream, NULL, _IONBF, 0) == 0);
+    check(malloc_info(0, stream) == -1);
+    check(fclose(stream) == 0);
 }
 
 #if SIZE_MAX > UINT32_MAX
