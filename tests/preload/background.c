@@ -19,7 +19,8 @@ static const long mib = 1024;
 /* The thread's stack is not to be too small for it. */
 static __thread char variables_of_threads[300 * 1024];
 static void *blocks[block_count];
-static pthread_barrier_t has_freed;
+static pthread_barrier_t has_filled;
+static pthread_barrier_t may_free;
 static pthread_barrier_t may_end;
 
 static void wait_ms(long ms)
@@ -39,7 +40,8 @@ static bool falls_to(long most_kib)
     return false;
 }
 
-static void fill_and_free(void)
+/* What is resident is looked at before the frees: what goes back may go at once. */
+static void fill_and_free(long least_kib)
 {
     for (size_t index = 0; index < block_count; index++) {
         size_t bytes = 16 + index * 37 % 500;
@@ -50,6 +52,7 @@ static void fill_and_free(void)
     void *huge = malloc(9000000);
     check(huge != NULL);
     memset(huge, 1, 9000000);
+    check(resident_kib() >= least_kib);
     for (size_t index = 0; index < block_count; index++)
         free(blocks[index]);
     free(huge);
@@ -58,8 +61,7 @@ static void fill_and_free(void)
 static void expect_to_give_back(void)
 {
     long before = resident_kib();
-    fill_and_free();
-    check(resident_kib() >= before + 40 * mib);
+    fill_and_free(before + 40 * mib);
     check(falls_to(before + EMULATOR_KIB + 5 * mib));
 }
 
@@ -71,9 +73,10 @@ static void *free_and_sleep(void *unused)
     check(pages != NULL && huge != NULL);
     memset(pages, 1, 500000);
     memset(huge, 1, 8000000);
+    (void)pthread_barrier_wait(&has_filled);
+    (void)pthread_barrier_wait(&may_free);
     free(pages);
     free(huge);
-    (void)pthread_barrier_wait(&has_freed);
     (void)pthread_barrier_wait(&may_end);
     return unused;
 }
@@ -82,12 +85,14 @@ static void expect_sleepers_to_give_back(void)
 {
     pthread_t threads[sleepers];
     long before = resident_kib();
-    check(pthread_barrier_init(&has_freed, NULL, sleepers + 1) == 0);
+    check(pthread_barrier_init(&has_filled, NULL, sleepers + 1) == 0);
+    check(pthread_barrier_init(&may_free, NULL, sleepers + 1) == 0);
     check(pthread_barrier_init(&may_end, NULL, sleepers + 1) == 0);
     for (unsigned index = 0; index < sleepers; index++)
         check(pthread_create(&threads[index], NULL, free_and_sleep, NULL) == 0);
-    (void)pthread_barrier_wait(&has_freed);
+    (void)pthread_barrier_wait(&has_filled);
     check(resident_kib() >= before + sleepers * 6 * mib);
+    (void)pthread_barrier_wait(&may_free);
     check(falls_to(before + EMULATOR_KIB + sleepers * mib / 2));
     (void)pthread_barrier_wait(&may_end);
     for (unsigned index = 0; index < sleepers; index++)

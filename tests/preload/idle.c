@@ -1,13 +1,18 @@
 /* A program that does little; it says whether it runs with more rights than its caller, and what
- * malloc(0) gives. With a folder as its argument it closes all files that it did not open, as
- * daemons do, and has many of its own there until it ends. */
+ * malloc(0) gives. With `limit` as its argument it says what limit was set, and that alone. With a
+ * folder it closes all files that it did not open, as daemons do, and has many of its own there
+ * until it ends. */
 #include "bundle.h"
 
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/auxv.h>
 #include <unistd.h>
+
+/* Weak: a program that the library is preloaded to links without it. */
+__attribute__((weak)) size_t buddymalloc_set_limit(size_t bytes);
 
 /* The kernel reads the byte, and refuses what can't be read. */
 static int is_readable(const void *address)
@@ -34,6 +39,8 @@ static int open_files(const char *folder)
 int main(int argc, char **argv)
 {
     volatile size_t no_bytes = 0; /* or the compiler warns of what follows */
+    if (argc == 2 && strcmp(argv[1], "limit") == 0)
+        return printf("%zu\n", buddymalloc_set_limit(0)) > 0 ? 0 : 1;
     bundle_try();
     if (argc == 2)
         return open_files(argv[1]);

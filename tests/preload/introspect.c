@@ -4,9 +4,11 @@
 #include "malloc_family.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,7 +53,46 @@ static void check_streams(void)
     errno = 0;
     check(malloc_info(1, stream) == -1 && errno == EINVAL);
     check(fclose(stream) == 0);
+
+    /* Unbuffered: else it would be fclose that finds out. */
+    stream = fopen("/dev/full", "w");
+    check(stream != NULL);
+    check(setvbuf(stream, NULL, _IONBF, 0) == 0);
+    check(malloc_info(0, stream) == -1);
+    check(fclose(stream) == 0);
 }
+
+#if SIZE_MAX > UINT32_MAX
+/* What mallinfo gives. <malloc.h> calls that deprecated, or has none of it. */
+struct ints {
+    int arena, ordblks, smblks, hblks, hblkhd, usmblks, fsmblks, uordblks, fordblks, keepcost;
+};
+
+__attribute__((weak)) struct ints ints(void) __asm__("mallinfo");
+
+/* What does not fit into an int is cut, in the one field that it is in. No other thread runs. */
+static void check_cut_figures(void)
+{
+    char *volatile block = malloc((size_t)3 << 30); /* untouched: addresses are all it takes */
+    char *volatile small = malloc(100);
+    check(block != NULL && small != NULL);
+    struct mallinfo2 whole = mallinfo2();
+    struct ints cut = ints();
+    check(whole.hblkhd >= (size_t)3 << 30 && cut.hblkhd == INT_MAX);
+    check(cut.arena > 0 && (size_t)cut.arena == whole.arena);
+    check((size_t)cut.ordblks == whole.ordblks && (size_t)cut.smblks == whole.smblks);
+    check(cut.hblks > 0 && (size_t)cut.hblks == whole.hblks);
+    check((size_t)cut.usmblks == whole.usmblks && (size_t)cut.fsmblks == whole.fsmblks);
+    check(cut.uordblks > 0 && (size_t)cut.uordblks == whole.uordblks);
+    check((size_t)cut.fordblks == whole.fordblks && (size_t)cut.keepcost == whole.keepcost);
+    free(small);
+    free(block);
+}
+#else
+static void check_cut_figures(void)
+{
+}
+#endif
 
 static void check_figures(void)
 {
@@ -68,6 +109,7 @@ int main(void)
     (void)alarm(60);
     check(freopen("/dev/null", "w", stderr) != NULL);
     bundle_try();
+    check_cut_figures();
     for (unsigned i = 0; i < thread_count; i++)
         check(pthread_create(&threads[i], NULL, churn, NULL) == 0);
     for (unsigned round = 0; round < 200; round++) {

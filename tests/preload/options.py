@@ -94,6 +94,19 @@ def check_empty_blocks(program, library):
             sys.exit(f"guard_empty:{value}: expected that it {expected}: {output!r}")
 
 
+def check_limits(program, library):
+    """The limit is the number, times what its unit stands for. None is too small for the C library
+    to start."""
+    limits = {"100000000": 100000000, "99999K": 99999 << 10, "64M": 64 << 20, "1G": 1 << 30,
+              "64M,limit:96M": 96 << 20}
+    if has_64_bits(program):
+        limits.update({"4G": 4 << 30, "1T": 1 << 40, "1024T": 1 << 50})
+    for value, expected in limits.items():
+        output, _ = run(program, library, "limit", BUDDYMALLOC_CONF=f"limit:{value}")
+        if output != f"{expected}\n":
+            sys.exit(f"limit:{value}: expected a limit of {expected}: {output!r}")
+
+
 def check_ignored_by_privileged(program):
     """A program with more rights than its caller must not obey the caller's environment."""
     if os.geteuid() != 0:
@@ -155,6 +168,7 @@ def main():
     check_summary_at_exit(program, library)
     check_summary_goes_to_standard_error(program, library)
     check_empty_blocks(program, library)
+    check_limits(program, library)
     if form == "static":  # a copy finds no shared library, and a privileged one preloads none
         check_ignored_by_privileged(program)
 

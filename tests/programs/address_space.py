@@ -97,7 +97,7 @@ ALL = {**FIT, "redis": programs.redis, "sqlite3": programs.sqlite3_in_memory}
 # ---- mappings ----
 
 def anonymous_mappings(process_id):
-    """None: the process is gone."""
+    """None: the process is gone; 0: as good as gone."""
     try:
         lines = pathlib.Path("/proc", str(process_id), "maps").read_text().splitlines()
     except OSError:
@@ -108,7 +108,11 @@ def anonymous_mappings(process_id):
 
 def with_children(process_id):
     yield process_id
-    for path in pathlib.Path("/proc", str(process_id), "task").glob("*/children"):
+    try:
+        paths = list(pathlib.Path("/proc", str(process_id), "task").glob("*/children"))
+    except OSError:
+        return
+    for path in paths:
         try:
             children = path.read_text().split()
         except OSError:
@@ -122,18 +126,41 @@ class Counted(Session):
 
     def __init__(self, *about):
         super().__init__(*about)
-        self.most = 0
+        self._lock = threading.Lock()  # of what the watchers of several processes share
+        self._most = 0
+        self._wrong = []
+        self._watchers = []
 
     def _watch(self, process):
-        while process.poll() is None:
-            counts = [anonymous_mappings(each) for each in with_children(process.pid)]
-            self.most = max([self.most, *(count for count in counts if count is not None)])
-            time.sleep(0.007)
+        try:
+            while process.poll() is None:
+                for each in with_children(process.pid):
+                    count = anonymous_mappings(each) or 0
+                    with self._lock:
+                        self._most = max(self._most, count)
+                time.sleep(0.007)
+        except Exception as wrong:  # of whatever kind: nobody else sees it
+            with self._lock:
+                self._wrong.append(wrong)
 
     def start(self, *command, **options):
         process = super().start(*command, **options)
-        threading.Thread(target=self._watch, args=(process,), daemon=True).start()
+        self._watchers.append(threading.Thread(target=self._watch, args=(process,), daemon=True))
+        self._watchers[-1].start()
         return process
+
+    def most(self):
+        """When all processes have ended."""
+        for watcher in self._watchers:
+            watcher.join(timeout=20)
+            if watcher.is_alive():
+                raise Failure("a process is still watched")
+        if self._wrong:
+            raise Failure(f"a watcher failed: {self._wrong[0]!r}")
+        # A zombie has none, and so has what was never looked at.
+        if self._most == 0:
+            raise Failure("no mapping was ever counted")
+        return self._most
 
 
 def most_mappings(function, work, library, *about):
@@ -144,7 +171,7 @@ def most_mappings(function, work, library, *about):
         return sessions[-1]
 
     run_once(function, work, library, *about, make_session=remember)
-    return sessions[-1].most
+    return sessions[-1].most()
 
 
 def compare_mappings(name, function, work, library, *about):
