@@ -7,11 +7,13 @@
 #include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* transparent_hugepage/enabled is "always". System calls, because open(2) and its like are points
- * where a thread may be cancelled. errno stays. proc(5), admin-guide/mm/transhuge. */
+/* transparent_hugepage/enabled is "always", and the process has not said that it wants none. System
+ * calls, because open(2) and its like are points where a thread may be cancelled. errno stays.
+ * proc(5), prctl(2), admin-guide/mm/transhuge. */
 static inline bool bm_huge_pages_by_default(void)
 {
     static const char path[] = "/sys/kernel/mm/transparent_hugepage/enabled";
@@ -23,8 +25,10 @@ static inline bool bm_huge_pages_by_default(void)
             text[0] = '\0';
         (void)syscall(SYS_close, file);
     }
+    bool is_always = strstr(text, "[always]") != NULL;
+    bool is_disabled = is_always && prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0) == 1;
     errno = saved_errno;
-    return strstr(text, "[always]") != NULL;
+    return is_always && !is_disabled;
 }
 
 /* madvise(2) */
