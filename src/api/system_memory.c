@@ -21,17 +21,21 @@ static struct bm_huge_heap huge_heap;
 static _Atomic uint64_t decay_due_ms; /* when free chunks may have to be purged */
 static uint64_t now_ms;               /* when the clock was last read; system-memory lock */
 
-/* After chunks came or went, under the lock. Says that nothing is due before it looks, and what is
- * only if nobody has kept a block since: the look may have passed it while it was live. */
+/* Of decay_due_ms, moments that are long past: somebody looks what is due; and somebody kept a huge
+ * block, so there is something to look for. */
+enum { LOOKING, KEPT };
+
+/* After chunks came or went, under the lock. What is due it says only if nobody has kept a block
+ * since it began to look, for it may have passed that one while it was live. */
 static void decay(void)
 {
-    uint64_t nothing = UINT64_MAX;
-    atomic_store(&decay_due_ms, nothing);
+    uint64_t looking = LOOKING;
+    atomic_store(&decay_due_ms, looking);
     uint64_t due = bm_regions_decay(&regions, now_ms);
     uint64_t of_kept = bm_huge_decay(&huge_heap, now_ms);
     if (due > of_kept)
         due = of_kept;
-    (void)atomic_compare_exchange_strong(&decay_due_ms, &nothing, due);
+    (void)atomic_compare_exchange_strong(&decay_due_ms, &looking, due);
 }
 
 static void decay_at(uint64_t moment)
@@ -341,8 +345,9 @@ uint64_t bm_system_decay(uint64_t moment)
 
 void bm_system_note_kept(void)
 {
-    if (bm_unlikely(atomic_load(&decay_due_ms) == UINT64_MAX))
-        atomic_store(&decay_due_ms, 0);
+    uint64_t due = atomic_load(&decay_due_ms);
+    if (bm_unlikely(due == UINT64_MAX || due == LOOKING))
+        atomic_store(&decay_due_ms, KEPT);
 }
 
 size_t bm_system_begin_trim(void)
