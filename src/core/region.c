@@ -5,16 +5,6 @@
 #include <limits.h>
 #include <string.h>
 
-enum {
-    /* Free chunks that may lie dirty where address space is limited: so many, and a share of those
-     * in use. */
-    DIRTY_CHUNKS_MIN_LIMITED = 8,
-    DIRTY_CHUNKS_SHARE_LIMITED = 8,
-    /* What is locked in memory can't be purged, and may be all there is: a release gives up after
-     * so many runs, and leaves the rest to decay. */
-    REFUSALS_MOST = 4,
-};
-
 void bm_regions_init(struct bm_regions *regions, struct bm_backend *backend)
 {
     regions->backend = backend;
@@ -192,13 +182,6 @@ static bool grow(struct bm_regions *regions, size_t chunks, enum bm_page_advice 
     return true;
 }
 
-/* Whether the process may use only so much address space: then the rest of it (stacks, files)
- * needs what lies free here. */
-static bool is_limited(const struct bm_regions *regions)
-{
-    return regions->backend->reserve_limit != SIZE_MAX;
-}
-
 /* A run in the regions that were given an advice. */
 static void *acquire_among(struct bm_regions *regions, enum bm_page_advice advice, size_t chunks,
                            size_t lead, size_t alignment, bool *is_zero)
@@ -283,7 +266,7 @@ void *bm_regions_acquire(struct bm_regions *regions, size_t chunks, size_t lead,
 static bool makes_a_difference(const struct bm_regions *regions, enum bm_page_advice advice)
 {
     const struct bm_backend *backend = regions->backend;
-    return backend->advise_huge != NULL && !is_limited(regions) &&
+    return backend->advise_huge != NULL && !bm_regions_lack_addresses(regions) &&
            (advice == BM_PAGES_HUGE || (advice == BM_PAGES_SMALL && backend->has_huge_pages));
 }
 
@@ -358,23 +341,12 @@ size_t bm_regions_give_back(struct bm_regions *regions)
     for (unsigned index = regions->count; index-- > 0;) {
         struct bm_region *region = &regions->region[index];
         unsigned start = tail_start(region);
-        if (start == 0 || is_limited(regions))
+        if (start == 0 || bm_regions_lack_addresses(regions))
             bytes += give_back_tail(regions, region, start);
         if (region->chunks == 0)
             remove_region(regions, index);
     }
     return bytes;
-}
-
-static void keep_within_limit(struct bm_regions *regions)
-{
-    size_t most = DIRTY_CHUNKS_MIN_LIMITED + regions->used_chunks / DIRTY_CHUNKS_SHARE_LIMITED;
-    size_t bound = most < bm_regions_dirty_bound(regions) ? most : bm_regions_dirty_bound(regions);
-    if (regions->dirty_chunks <= bound)
-        return;
-    bm_regions_purge_down_to(regions, bound / 2, REFUSALS_MOST);
-    if (regions->reserved_bytes / BM_CHUNK_BYTES - regions->used_chunks > most)
-        (void)bm_regions_give_back(regions);
 }
 
 void bm_regions_release(struct bm_regions *regions, void *address, size_t chunks)
@@ -388,8 +360,5 @@ void bm_regions_release(struct bm_regions *regions, void *address, size_t chunks
     bm_buddy_tree_release(&region->tree, first, (unsigned)chunks);
     regions->dirty_chunks += chunks;
     regions->used_chunks -= chunks;
-    if (is_limited(regions))
-        keep_within_limit(regions);
-    else
-        bm_regions_purge_down_to(regions, bm_regions_dirty_bound(regions), REFUSALS_MOST);
+    bm_regions_keep_to_bound(regions);
 }

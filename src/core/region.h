@@ -85,6 +85,13 @@ struct bm_regions {
     struct bm_region region[BM_REGIONS_MAX];
 };
 
+/* Whether the process may use only so much address space: then the rest of it (stacks, files) needs
+ * what lies free here. */
+static inline bool bm_regions_lack_addresses(const struct bm_regions *regions)
+{
+    return regions->backend->reserve_limit != SIZE_MAX;
+}
+
 /* All-zero memory is ready for init (the structs are large and mostly never touched). */
 void bm_regions_init(struct bm_regions *regions, struct bm_backend *backend);
 
@@ -145,7 +152,10 @@ size_t bm_regions_dirty_bound(const struct bm_regions *regions);
 /* Purges free chunks until at most `keep` dirty ones are left, or so many runs were refused. */
 void bm_regions_purge_down_to(struct bm_regions *regions, size_t keep, unsigned refusals_most);
 
-/* The same, whatever is refused: bytes that the system held of those that went. */
+/* After a release: purges down to the bound, and where addresses are scarce, gives some back. */
+void bm_regions_keep_to_bound(struct bm_regions *regions);
+
+/* Purges down to `keep`, whatever is refused: bytes that the system held of those that went. */
 size_t bm_regions_purge(struct bm_regions *regions, size_t keep);
 
 /* Purges dirty chunks that nobody has needed lately (decay.h), a bounded number per call: up to 1.6

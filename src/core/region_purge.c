@@ -7,8 +7,15 @@
 #include <limits.h>
 
 enum {
-    DIRTY_CHUNKS_MIN = 8, /* free ones that may lie dirty at any moment, and more: dirty_bound */
+    /* Free chunks that may lie dirty at any moment: this many, and as many as were in use at the
+     * height of this interval and the last; where addresses are scarce, an eighth of those that are
+     * in use. */
+    DIRTY_CHUNKS_MIN = 8,
+    DIRTY_CHUNKS_SHARE_SCARCE = 8,
     DECAY_STEP_CHUNKS = 8,
+    /* What is locked in memory can't be purged, and may be all there is: a release gives up after
+     * so many runs, and leaves the rest to decay. */
+    REFUSALS_MOST = 4,
 };
 
 /* Purges the dirty chunks in [first, end), from the end down, as runs. False: one was refused. */
@@ -81,7 +88,7 @@ bool bm_regions_has_room(struct bm_regions *regions, size_t bytes)
 {
     size_t limit = atomic_load_explicit(&regions->limit_bytes, memory_order_relaxed);
     size_t held = atomic_load_explicit(&regions->held_bytes, memory_order_relaxed);
-    if (!bm_regions_have_limit(regions))
+    if (limit == SIZE_MAX)
         return true;
     if (held > limit || bytes > limit - held)
         return false;
@@ -131,4 +138,23 @@ size_t bm_regions_dirty_bound(const struct bm_regions *regions)
         return regions->purge_delay_ms == BM_PURGE_AT_ONCE ? 0 : SIZE_MAX;
     size_t most = regions->most_used_chunks;
     return DIRTY_CHUNKS_MIN + (most > regions->most_used_before ? most : regions->most_used_before);
+}
+
+static void keep_few(struct bm_regions *regions)
+{
+    size_t most = DIRTY_CHUNKS_MIN + regions->used_chunks / DIRTY_CHUNKS_SHARE_SCARCE;
+    size_t bound = most < bm_regions_dirty_bound(regions) ? most : bm_regions_dirty_bound(regions);
+    if (regions->dirty_chunks <= bound)
+        return;
+    bm_regions_purge_down_to(regions, bound / 2, REFUSALS_MOST);
+    if (regions->reserved_bytes / BM_CHUNK_BYTES - regions->used_chunks > most)
+        (void)bm_regions_give_back(regions);
+}
+
+void bm_regions_keep_to_bound(struct bm_regions *regions)
+{
+    if (bm_regions_lack_addresses(regions))
+        keep_few(regions);
+    else
+        bm_regions_purge_down_to(regions, bm_regions_dirty_bound(regions), REFUSALS_MOST);
 }

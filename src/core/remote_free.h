@@ -94,7 +94,8 @@ BM_INLINE bool bm_remote_free_fast(struct bm_tree *tree, void *block)
 
 /* Whether the owner, which has a slab listed, merges nevertheless: in every so many refills. Merges
  * take lines away from those who free, and the later one comes, the more bits a word has. But as
- * long as a word is pending, each free of the owner looks at remote bits. Owner, under the gate. */
+ * long as a word is pending, each free of the owner looks at remote bits. Counts the refill, so it
+ * is asked once. Owner, under the gate. */
 static inline bool bm_remote_is_due(struct bm_arena *arena)
 {
     enum { REFILLS_PER_MERGE = 16 };
