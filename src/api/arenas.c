@@ -51,6 +51,12 @@ static void destroy_if_empty(struct bm_arena *arena)
     bm_arena_destroy(arena);
 }
 
+static void unpin(struct bm_arena *arena)
+{
+    arena->pins--;
+    destroy_if_empty(arena);
+}
+
 struct bm_arena *bm_arenas_create(void)
 {
     struct bm_arena *arena = bm_arena_create(bm_system_source());
@@ -87,10 +93,75 @@ struct bm_arena *bm_arenas_adopt_or_create(void)
     return adopted;
 }
 
+/* ---- hosts ---- */
+
+/* Whether an arena has a host, or one whose first tree is the chunk `home`. */
+static bool has_host(struct bm_arena *arena, const struct bm_chunk *home)
+{
+    for (unsigned index = 0; index < BM_HOSTS; index++) {
+        struct bm_arena *host = bm_arena_host(arena, index);
+        if (host != NULL && (home == NULL || bm_chunk_of(host) == home))
+            return true;
+    }
+    return false;
+}
+
+/* System-memory lock held. */
+static void set_host(struct bm_arena *arena, unsigned index, struct bm_arena *host)
+{
+    struct bm_arena *before = bm_arena_host(arena, index);
+    atomic_store_explicit(&arena->hosts[index], host, memory_order_relaxed);
+    if (host != NULL)
+        host->pins++;
+    if (before != NULL)
+        unpin(before);
+}
+
+void bm_arenas_remember_host(struct bm_arena *arena, const struct bm_chunk *home)
+{
+    if (bm_chunk_of(arena) == home || has_host(arena, home))
+        return;
+    bm_system_lock();
+    struct bm_arena *host = arena;
+    if (bm_system_has(home) && home->kind == BM_CHUNK_TREE)
+        host = ((const struct bm_tree *)home)->owner;
+    if (host != arena) { /* which may have got that chunk since */
+        set_host(arena, arena->next_host++ % BM_HOSTS, host);
+        arena->has_hosts = true;
+    }
+    bm_system_unlock();
+}
+
+/* Idle ones without a slab, which would never end otherwise. Their guest's gate is held. */
+static void forget_empty_hosts(struct bm_arena *arena)
+{
+    if (!has_host(arena, NULL))
+        return;
+    bm_system_lock();
+    for (unsigned index = 0; index < BM_HOSTS; index++) {
+        struct bm_arena *host = bm_arena_host(arena, index);
+        if (host != NULL && host->is_idle && host->slabs_live == 0)
+            set_host(arena, index, NULL);
+    }
+    bm_system_unlock();
+}
+
+static void forget_hosts(struct bm_arena *arena)
+{
+    arena->has_hosts = false;
+    bm_system_lock();
+    for (unsigned index = 0; index < BM_HOSTS; index++)
+        set_host(arena, index, NULL);
+    bm_system_unlock();
+}
+
+/* ---- a thread's end ---- */
+
 void bm_arenas_let_go(struct bm_arena *arena)
 {
     enum { RESTING_MAX = 128 }; /* arenas; of the hardened library each has guards */
     bool may_rest = atomic_load_explicit(&idle_arenas, memory_order_relaxed) < RESTING_MAX;
+    forget_hosts(arena);
     /* From here on nobody but those who free will look at what they complete. */
     atomic_store_explicit(&arena->sweep_after, 1, memory_order_relaxed);
     bm_mutex_lock(&arena->gate);
@@ -103,13 +174,6 @@ void bm_arenas_let_go(struct bm_arena *arena)
 }
 
 /* ---- visits ---- */
-
-/* System-memory lock. */
-static void unpin(struct bm_arena *arena)
-{
-    arena->pins--;
-    destroy_if_empty(arena);
-}
 
 void bm_arenas_visit(void (*visit)(struct bm_arena *arena, void *context),
                      void (*afterwards)(void *context), void *context)
@@ -158,6 +222,7 @@ static uint64_t decay_one(struct bm_arena *arena, uint64_t now_ms, size_t *purge
     if (!bm_mutex_try_lock(&arena->gate))
         return now_ms;
     uint64_t due = bm_arena_decay(arena, now_ms, purged_leaves);
+    forget_empty_hosts(arena);
     bm_mutex_unlock(&arena->gate);
     return due;
 }
@@ -244,18 +309,27 @@ void bm_arenas_recover(const struct bm_arena *own, const struct bm_arena *shared
         arena->is_locked_for_fork = false;
         arena->pins = 0;
         bm_mutex_init(&arena->gate);
-        bm_remote_recover(arena);
+        bm_remote_forget(arena);
         forget_guesses(arena);
+        arena->has_hosts = false;
+        for (unsigned index = 0; index < BM_HOSTS; index++)
+            atomic_store_explicit(&arena->hosts[index], NULL, memory_order_relaxed);
     }
-    struct bm_arena *next;
-    for (struct bm_arena *arena = arenas; arena != NULL; arena = next) {
-        next = arena->next;
+    for (struct bm_arena *arena = arenas; arena != NULL; arena = arena->next)
+        bm_remote_recover(arena);
+    for (struct bm_arena *arena = arenas; arena != NULL; arena = arena->next) {
         bool rests = arena->is_idle && arena->rest != BM_REST_NONE;
         if (arena == own || arena == shared || rests)
             continue;
         arena->kept_huge = NULL;
         bm_arena_retire(arena, false);
         set_idle(arena, true);
+    }
+    /* Now that all guests are sent home. */
+    struct bm_arena *next;
+    for (struct bm_arena *arena = arenas; arena != NULL; arena = next) {
+        next = arena->next;
+        bm_arena_shed(arena);
         destroy_if_empty(arena);
     }
 }

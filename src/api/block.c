@@ -266,20 +266,32 @@ static void free_huge(struct bm_huge *huge, void *block)
 /* What was just freed may be what the housekeeper waits for. */
 static BM_SLOW void free_remote_slow(struct bm_tree *tree, void *block)
 {
-    struct bm_arena *arena = tree->owner;
     struct bm_remote_slot slot = bm_remote_find(tree, block);
-    bool wants_sweep = bm_remote_completes_many(arena, slot);
+    const struct bm_chunk *host = bm_chunk_of(tree->owner);
+    bool wants_sweep = bm_remote_completes_many(slot);
     if (bm_unlikely(wants_sweep))
-        bm_arenas_pin(arena);
-    bm_remote_free(arena, slot, block);
-    if (bm_unlikely(wants_sweep))
-        bm_arenas_sweep_pinned(arena);
+        bm_arenas_pin(slot.owner);
+    bm_remote_free(slot, block);
+    if (bm_unlikely(wants_sweep)) {
+        bm_arenas_sweep_pinned(slot.owner);
+        bm_thread_remember_host(host);
+    }
     bm_thread_tick();
 }
 
-BM_INLINE void free_remote(struct bm_tree *tree, void *block)
+static BM_SLOW void free_own(struct bm_tree *tree, struct bm_slab *slab, size_t slot)
 {
-    if (bm_likely(bm_remote_free_fast(tree, block)))
+    bm_arena_free_slow(bm_thread.arena, tree, slab, slot);
+    bm_thread_tick();
+}
+
+/* A slot of a tree that is another arena's, or has guests. */
+BM_INLINE void free_slot(struct bm_tree *tree, void *block)
+{
+    struct bm_remote_slot slot = bm_remote_find(tree, block);
+    if (bm_unlikely(slot.owner == bm_thread.arena))
+        free_own(tree, slot.slab, slot.index * 64 + bm_lowest_bit(slot.bit));
+    else if (bm_likely(bm_remote_free_fast(slot, block)))
         bm_thread_tick_seldom();
     else
         free_remote_slow(tree, block);
@@ -310,13 +322,13 @@ static void free_with_lookup(struct bm_chunk *chunk, void *block)
     bm_memcheck_freed(block);
     if (place.huge != NULL)
         free_huge(place.huge, block);
-    else if (place.tree->owner == bm_thread.arena)
+    else if (bm_slab_owner(place.tree, place.slab) == bm_thread.arena)
         bm_arena_free_slow(bm_thread.arena, place.tree, place.slab, place.slot);
     else
-        free_remote(place.tree, block);
+        free_slot(place.tree, block);
 }
 
-/* What is no slot of another thread's arena, or needs a look first. */
+/* What lies in a tree of the thread's arena alone, or needs a look first. */
 static BM_SLOW void free_other(struct bm_chunk *chunk, void *block)
 {
     if (chunk->kind == BM_CHUNK_HUGE && needs_no_lookup())
@@ -332,9 +344,9 @@ void bm_block_free(void *block)
     struct bm_tree *tree = (struct bm_tree *)chunk;
     if (bm_unlikely(!bm_system_has(chunk)))
         free_outside(block);
-    else if (bm_likely(chunk->kind == BM_CHUNK_TREE) && tree->owner != bm_thread.arena &&
-             needs_no_lookup())
-        free_remote(tree, block);
+    else if (bm_likely(chunk->kind == BM_CHUNK_TREE) && needs_no_lookup() &&
+             (tree->owner != bm_thread.arena || bm_tree_has_guests(tree)))
+        free_slot(tree, block);
     else
         free_other(chunk, block);
 }

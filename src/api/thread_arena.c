@@ -73,6 +73,8 @@ static BM_SLOW struct bm_arena *attach(void)
     bm_thread.arena = arena;
     bm_thread.state = BM_THREAD_ATTACHED;
     bm_thread_update_fast();
+    if (bm_thread.host != NULL)
+        bm_arenas_remember_host(arena, bm_thread.host);
     /* Last: it may allocate, and then finds the arena in place. */
     if (has_exit_key)
         (void)pthread_setspecific(exit_key, arena);
@@ -89,6 +91,14 @@ void bm_thread_leave(struct bm_arena *arena)
 {
     if (arena != bm_thread.arena)
         bm_mutex_unlock(&shared_lock);
+}
+
+void bm_thread_remember_host(const struct bm_chunk *home)
+{
+    if (bm_thread.arena == NULL)
+        bm_thread.host = home;
+    else if (bm_arena_may_hold(bm_thread.arena))
+        bm_arenas_remember_host(bm_thread.arena, home);
 }
 
 void bm_thread_tick(void)

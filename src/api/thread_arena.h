@@ -28,6 +28,7 @@ struct bm_thread {
     enum bm_thread_state state;
     unsigned destructor_rounds;
     unsigned slow_calls;              /* a slow path counts for several, see bm_thread_tick */
+    const struct bm_chunk *host;      /* to remember once there is an arena (arenas.h); or NULL */
     bool is_in_tick;                  /* whatever the clock calls may allocate */
     struct bm_quarantine *quarantine; /* of the hardened library: in the arena's annex, or NULL */
 };
@@ -56,6 +57,9 @@ BM_INLINE void bm_thread_tick_seldom(void)
         bm_unlikely(bm_peek(bm_housekeeper.wants_ticks)))
         bm_thread_tick_now();
 }
+
+/* The thread swept an arena for its owner: it may have guests there. */
+void bm_thread_remember_host(const struct bm_chunk *home);
 
 /* Makes the fast paths of the calling thread take the slow ones, or no longer. */
 void bm_thread_update_fast(void);

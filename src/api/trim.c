@@ -17,6 +17,17 @@ static void trim_own(struct bm_arena *arena)
     bm_mutex_unlock(&arena->gate);
 }
 
+/* Before any host is trimmed. */
+static void return_guests(struct bm_arena *arena, void *unused)
+{
+    (void)unused;
+    if (arena->guests == 0)
+        return;
+    bm_remote_sweep(arena);
+    bm_remote_recycle_listed(arena, true);
+    bm_arena_shed(arena);
+}
+
 static void trim_arena(struct bm_arena *arena, void *context)
 {
     size_t *purged = context;
@@ -29,6 +40,7 @@ bool bm_trim(size_t keep_bytes)
     size_t begin = bm_system_begin_trim();
     if (bm_thread.arena != NULL)
         trim_own(bm_thread.arena);
+    bm_arenas_visit(return_guests, NULL, NULL);
     bm_arenas_visit(trim_arena, NULL, &purged);
     purged += bm_system_end_trim(begin, keep_bytes);
     return purged > 0;

@@ -19,7 +19,7 @@ static BM_SLOW int should_move_slow(void *block)
     /* Nothing but its own pages would go. */
     if (slab == NULL)
         return 0;
-    return bm_utilization_should_move(tree, slab, tree->owner == bm_thread.arena);
+    return bm_utilization_should_move(tree, slab, bm_slab_owner(tree, slab) == bm_thread.arena);
 }
 
 BM_PUBLIC int buddymalloc_should_move(void *block)

@@ -2,6 +2,8 @@
 
 #include "base/message.h"
 #include "core/borrowing.h"
+#include "core/guest.h"
+#include "core/own_chunks.h"
 #include "core/page_block.h"
 #include "core/purge.h"
 #include "core/remote_free.h"
@@ -77,23 +79,17 @@ void bm_arena_file_tree(struct bm_arena *arena, struct bm_tree *tree)
     enter_bucket(arena, tree, bucket);
 }
 
-static void empty_own_chunk(struct bm_arena *arena, _Atomic(struct bm_tree *) *own)
-{
-    struct bm_tree *empty = own == &arena->own_chunks[0] ? BM_NO_TREE : NULL;
-    atomic_store_explicit(own, empty, memory_order_relaxed);
-}
-
 void bm_arena_shed(struct bm_arena *arena)
 {
     struct bm_tree *tree;
+    bm_guest_send_home(arena);
+    bm_guest_take_back(arena);
     while ((tree = arena->buckets[BM_BUCKET_EMPTY]) != NULL) {
         unfile_tree(arena, tree);
         arena->trees--;
         arena->dirty_leaves -= tree->counted_dirty;
         arena->source->hold(arena->source, -(ptrdiff_t)tree->counted_held * BM_LEAF_BYTES);
-        _Atomic(struct bm_tree *) *own = bm_arena_own_chunk(arena, (uintptr_t)tree);
-        if (atomic_load_explicit(own, memory_order_relaxed) == tree)
-            empty_own_chunk(arena, own);
+        bm_own_chunks_remove(arena, tree);
         arena->source->release(arena->source, &tree->chunk);
     }
     if (bm_unlikely(arena->source->purge_delay_ms == BM_PURGE_AT_ONCE) && arena->dirty_leaves != 0)
@@ -142,6 +138,13 @@ static void count_slab(struct bm_arena *arena, unsigned size_class, int change)
     atomic_store_explicit(&arena->slabs_of_class[size_class], count, memory_order_relaxed);
 }
 
+void bm_arena_add_slab(struct bm_arena *arena, unsigned size_class)
+{
+    arena->slabs_live++;
+    count_slab(arena, size_class, 1);
+    bm_arena_take_every_slot(arena, false);
+}
+
 struct bm_slab *bm_arena_make_slab(struct bm_arena *arena, unsigned size_class)
 {
     unsigned leaves = bm_size_classes[size_class].leaves;
@@ -152,9 +155,7 @@ struct bm_slab *bm_arena_make_slab(struct bm_arena *arena, unsigned size_class)
     bool is_zero;
     struct bm_slab *slab = bm_tree_make_slab(tree, size_class, &is_zero);
     bm_assert(slab != NULL);
-    arena->slabs_live++;
-    bm_arena_take_every_slot(arena, false);
-    count_slab(arena, size_class, 1);
+    bm_arena_add_slab(arena, size_class);
     bm_arena_file_tree(arena, tree);
     return slab;
 }
@@ -205,18 +206,22 @@ void bm_arena_recycle(struct bm_arena *arena, struct bm_tree *tree, struct bm_sl
     bm_assert(slab->state == BM_SLAB_UNLISTED);
     if (slab->size_class != BM_PAGE_CLASS)
         count_slab(arena, slab->size_class, -1);
-    bm_tree_recycle_slab(tree, slab);
     arena->slabs_live--;
+    if (bm_unlikely(tree->owner != arena)) {
+        bm_guest_leave(arena, slab);
+        return;
+    }
+    bm_tree_recycle_slab(tree, slab);
     bm_arena_file_tree(arena, tree);
 }
 
 /* A class that is in use keeps one empty slab, so that a lone block that comes and goes does not
- * make and recycle its slab each time. */
+ * make and recycle its slab each time. No guest: its host may need the pages. */
 static bool keeps_empty(const struct bm_arena *arena, const struct bm_slab *slab)
 {
     const struct bm_slab *head = arena->listed[slab->size_class];
     bool is_last_of_class = head == NULL || (head == slab && slab->next == NULL);
-    return arena->has_owner && is_last_of_class;
+    return arena->has_owner && is_last_of_class && bm_tree_of(slab)->owner == arena;
 }
 
 void bm_arena_take_every_slot(struct bm_arena *arena, bool takes)
@@ -261,7 +266,8 @@ void bm_arena_settle(struct bm_arena *arena, struct bm_tree *tree, struct bm_sla
 
 static void list_if_free(struct bm_arena *arena, struct bm_slab *slab)
 {
-    if (slab->state != BM_SLAB_UNLISTED || slab->size_class == BM_PAGE_CLASS)
+    bool is_guest = bm_slab_is_guest(bm_tree_of(slab), slab);
+    if (is_guest || slab->state != BM_SLAB_UNLISTED || slab->size_class == BM_PAGE_CLASS)
         return;
     unsigned free = bm_slab_count_free(slab);
     slab->credit = 1; /* the next free lists it */
@@ -339,7 +345,7 @@ static struct bm_slab *take_listed(struct bm_arena *arena, unsigned size_class)
 }
 
 /* Finds free slots for a cursor that has none at hand: in a listed slab, where others freed some,
- * in words that were never used, in a new slab. Without memory none, until all are listed. Gate. */
+ * in words that were never used, in a new slab, of dirty pages if anybody has some. Without memory none, until all are listed. Gate. */
 static bool find_slots(struct bm_arena *arena, struct bm_cursor *cursor, unsigned size_class)
 {
     struct bm_slab *slab = NULL;
@@ -354,6 +360,8 @@ static bool find_slots(struct bm_arena *arena, struct bm_cursor *cursor, unsigne
     if (slab == NULL && !BM_HARDENED && bm_cursor_aim(cursor, bm_cursor_slab(cursor)))
         return true;
     retire_cursor(arena, cursor);
+    if (slab == NULL)
+        slab = bm_guest_make(arena, size_class);
     if (slab == NULL)
         slab = bm_arena_make_slab(arena, size_class);
     if (slab == NULL)
@@ -395,7 +403,8 @@ void *bm_arena_refill(struct bm_arena *arena, unsigned size_class)
 void bm_arena_free_slow(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab *slab,
                         size_t slot)
 {
-    atomic_store_explicit(bm_arena_own_chunk(arena, (uintptr_t)tree), tree, memory_order_relaxed);
+    if (bm_likely(tree->owner == arena))
+        bm_own_chunks_add(arena, tree);
     _Atomic uint64_t *word = &slab->free[slot / 64];
     uint64_t bits = atomic_load_explicit(word, memory_order_relaxed);
     bits |= UINT64_C(1) << (slot % 64);
@@ -412,14 +421,6 @@ void bm_arena_free_slow(struct bm_arena *arena, struct bm_tree *tree, struct bm_
 }
 
 /* ---- life ---- */
-
-/* Pages of entries that were never used stay untouched. */
-static void forget_own_chunks(struct bm_arena *arena)
-{
-    for (unsigned index = 0; index < BM_OWN_CHUNKS; index++)
-        if (atomic_load_explicit(&arena->own_chunks[index], memory_order_relaxed) != NULL)
-            empty_own_chunk(arena, &arena->own_chunks[index]);
-}
 
 struct bm_arena *bm_arena_create(struct bm_chunk_source *source)
 {
@@ -438,7 +439,7 @@ struct bm_arena *bm_arena_create(struct bm_chunk_source *source)
         bm_cursor_clear(&arena->cursors[size_class]);
     bm_cursor_clear(&arena->of_no_size);
     bm_borrow_all(arena);
-    empty_own_chunk(arena, &arena->own_chunks[0]);
+    bm_own_chunks_init(arena);
     atomic_store_explicit(&arena->sweep_after, BM_SWEEP_AFTER, memory_order_relaxed);
     arena->source = source;
     arena->has_owner = true;
@@ -456,7 +457,8 @@ struct bm_arena *bm_arena_create(struct bm_chunk_source *source)
 static bool is_small_and_unused(const struct bm_arena *arena)
 {
     struct bm_tree *home = bm_tree_of(arena);
-    if (arena->trees != 1 || home->held_leaves > home->header_leaves + RESTING_LEAVES_MAX)
+    if (arena->trees != 1 || arena->guests != 0 || bm_tree_has_guests(home) ||
+        home->held_leaves > home->header_leaves + RESTING_LEAVES_MAX)
         return false;
     for (unsigned number = 1; number < home->slabs_made; number++) {
         struct bm_slab *slab = &home->slabs[number];
@@ -485,7 +487,7 @@ void bm_arena_retire(struct bm_arena *arena, bool may_rest)
                  is_small_and_unused(arena);
     arena->rest = rests ? BM_REST_NEW : BM_REST_NONE;
     bm_remote_recycle_listed(arena, !rests);
-    forget_own_chunks(arena);
+    bm_own_chunks_clear(arena);
     bm_arena_take_every_slot(arena, false);
     arena->has_owner = false;
     bm_arena_shed(arena);

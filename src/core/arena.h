@@ -28,6 +28,7 @@
 enum {
     BM_OWN_CHUNKS = 1024, /* side by side they span 4 GiB: bits below 32 of an address say which */
     BM_KEPT_PAGE_BLOCKS = 8,
+    BM_HOSTS = 8,        /* that an arena remembers */
     BM_SWEEP_AFTER = 32, /* completed slabs, in the arena of a thread that may be asleep */
     /* Trees by the order of their largest free block; then those with no room, those empty. */
     BM_BUCKET_FULL = BM_BUDDY_MAX_DEPTH + 1,
@@ -84,9 +85,13 @@ struct bm_arena {
     struct bm_tree *buckets[BM_BUCKETS];       /* gate */
     uint32_t open_buckets;                     /* bit o: buckets[o] has a tree; gate */
     unsigned kept_leaves;                      /* sum over kept; gate */
+    size_t guests;                             /* slabs in trees of others; gate */
+    struct bm_slab *left;                      /* those that have left, and were not sent; gate */
     size_t slabs_live;                         /* gate; zero and idle is final, so read without */
     _Atomic bool takes_every_slot;  /* however few of its slab are free; changed under the gate */
     bool has_owner;                 /* gate */
+    bool has_hosts;                 /* owner */
+    bool has_sent_home;             /* guests, since bm_arena_decay has looked; gate */
     unsigned listed_refills;        /* that found a slab listed, see bm_remote_is_due; gate */
     size_t trees;                   /* gate */
     size_t dirty_leaves;            /* free ones of all trees; gate */
@@ -103,12 +108,17 @@ struct bm_arena {
     unsigned pins;
     bool is_idle;
     bool is_locked_for_fork;
+    /* Arenas of sleeping threads that this one's owner swept, each pinned, or NULL. The owner may
+     * read them without the lock, for others change them under the gate as well. */
+    unsigned next_host; /* to replace */
+    _Atomic(struct bm_arena *) hosts[BM_HOSTS];
 
     /* Words with remote bits, and slabs that they completed since the last merge: atomic. */
     _Alignas(64) _Atomic(struct bm_remote *) pending;
     _Atomic uint32_t completed;
     _Atomic uint32_t sweep_after; /* so many completed slabs ask for a sweep, if not for ... */
     _Atomic uint32_t put_back;    /* ... so many words that the last one left pending */
+    _Atomic(struct bm_slab *) returned; /* by guests: to be taken back */
 
     struct bm_slab *listed[BM_SIZE_CLASSES];          /* slabs to take slots from next; gate */
     _Atomic uint32_t slabs_of_class[BM_SIZE_CLASSES]; /* live ones; changed under the gate */
@@ -119,9 +129,8 @@ struct bm_arena {
 
     struct bm_listed_sample samples[BM_SIZE_CLASSES];
 
-    /* Chunks known to be this arena's, by the low bits of their number; what is not found here
-     * takes the slow path. The owner adds; whoever releases a tree removes it. Last: a small heap
-     * writes one entry. */
+    /* Chunks known to be this arena's, by the low bits of their number (own_chunks.h). Last: a small
+     * heap writes one entry. */
     _Atomic(struct bm_tree *) own_chunks[BM_OWN_CHUNKS];
 };
 
@@ -214,6 +223,9 @@ void bm_arena_list_all(struct bm_arena *arena);
  * pointer into a tree survives it. */
 void bm_arena_shed(struct bm_arena *arena);
 
+/* Counts a slab that was made, of small slots. Gate. */
+void bm_arena_add_slab(struct bm_arena *arena, unsigned size_class);
+
 /* A slab or page block from the fullest tree that has room, else from a new one. Gate. */
 struct bm_slab *bm_arena_make_slab(struct bm_arena *arena, unsigned size_class);
 struct bm_slab *bm_arena_make_page_block(struct bm_arena *arena, unsigned leaves, unsigned order,
@@ -242,6 +254,12 @@ void bm_arena_verify(struct bm_arena *arena);
 BM_INLINE _Atomic(struct bm_tree *) *bm_arena_own_chunk(struct bm_arena *arena, uintptr_t address)
 {
     return &arena->own_chunks[(uint32_t)address >> BM_CHUNK_SHIFT];
+}
+
+/* NULL: none. */
+static inline struct bm_arena *bm_arena_host(struct bm_arena *arena, unsigned index)
+{
+    return atomic_load_explicit(&arena->hosts[index], memory_order_relaxed);
 }
 
 /* Live slabs of a class. Also without the gate, by the owner: then a sweep may just be changing

@@ -1,6 +1,7 @@
 #include "core/page_block.h"
 
 #include "base/message.h"
+#include "core/own_chunks.h"
 #include "core/remote_free.h"
 
 enum {
@@ -49,7 +50,7 @@ static void install(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab
     arena->kept_leaves += slab->leaves;
     slab->state = BM_SLAB_CURRENT;
     slab->credit = BM_CREDIT_CURRENT;
-    atomic_store_explicit(bm_arena_own_chunk(arena, (uintptr_t)tree), tree, memory_order_relaxed);
+    bm_own_chunks_add(arena, tree);
 }
 
 static bool may_keep(const struct bm_arena *arena, unsigned leaves)

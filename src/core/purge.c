@@ -1,5 +1,6 @@
 #include "core/purge.h"
 
+#include "core/guest.h"
 #include "core/page_block.h"
 #include "core/remote_free.h"
 
@@ -33,11 +34,11 @@ static const struct bm_remote *pending(struct bm_arena *arena)
     return atomic_load_explicit(&arena->pending, memory_order_relaxed);
 }
 
-/* Whether nobody takes a slot of it without the gate. */
-static bool is_at_rest(const struct bm_slab *slab)
+/* Whether it is the arena's, and nobody takes a slot of it without the gate. */
+static bool is_at_rest(struct bm_tree *tree, const struct bm_slab *slab)
 {
-    return (slab->state == BM_SLAB_LISTED || slab->state == BM_SLAB_UNLISTED) &&
-           slab->size_class != BM_PAGE_CLASS;
+    return !bm_slab_is_guest(tree, slab) && slab->size_class != BM_PAGE_CLASS &&
+           (slab->state == BM_SLAB_LISTED || slab->state == BM_SLAB_UNLISTED);
 }
 
 static void purge_slabs(struct bm_arena *arena, struct bm_purge *purge)
@@ -45,7 +46,7 @@ static void purge_slabs(struct bm_arena *arena, struct bm_purge *purge)
     for (unsigned bucket = 0; bucket < BM_BUCKETS; bucket++)
         for (struct bm_tree *tree = arena->buckets[bucket]; tree != NULL; tree = tree->next) {
             for (unsigned number = 1; number < tree->slabs_made; number++)
-                if (is_at_rest(&tree->slabs[number]))
+                if (is_at_rest(tree, &tree->slabs[number]))
                     bm_tree_purge_slab(tree, &tree->slabs[number], arena->source, purge);
             bm_arena_count_leaves(arena, tree);
         }
@@ -54,7 +55,9 @@ static void purge_slabs(struct bm_arena *arena, struct bm_purge *purge)
 /* Whether it is listed, or would be if an owner that sleeps had merged what others freed. */
 static bool has_room(const struct bm_arena *arena, struct bm_slab *slab, bool has_pending)
 {
-    if (slab->state == BM_SLAB_LISTED || !has_pending || !is_at_rest(slab))
+    if (!is_at_rest(bm_tree_of(slab), slab))
+        return false;
+    if (slab->state == BM_SLAB_LISTED || !has_pending)
         return slab->state == BM_SLAB_LISTED;
     unsigned free = 0;
     for (unsigned index = 0; index < BM_SLAB_WORDS; index++)
@@ -131,6 +134,7 @@ void bm_arena_purge_before_growth(struct bm_arena *arena)
 size_t bm_arena_trim(struct bm_arena *arena)
 {
     struct bm_purge purge = {.leaves = SIZE_MAX, .is_exact = true};
+    bm_guest_take_back(arena);
     bm_remote_sweep(arena);
     bm_remote_recycle_listed(arena, true);
     bm_arena_purge(arena, &purge, true);
@@ -144,8 +148,8 @@ static size_t purgeable_leaves_of(struct bm_tree *tree, struct bm_slab *slab, si
     unsigned first = bm_slab_first_leaf(slab);
     unsigned leaves = 0;
     size_t sum = 0;
-    while (is_at_rest(slab) && (leaves = bm_tree_free_leaves_of_slab(tree, slab, page_bytes,
-                                                                     first + leaves, &first)) != 0)
+    while (is_at_rest(tree, slab) && (leaves = bm_tree_free_leaves_of_slab(
+                                          tree, slab, page_bytes, first + leaves, &first)) != 0)
         sum += leaves;
     return sum;
 }
@@ -229,6 +233,7 @@ uint64_t bm_arena_decay(struct bm_arena *arena, uint64_t now_ms, size_t *purged_
 {
     struct bm_decay *decay = &arena->decay;
     int delay_ms = arena->source->purge_delay_ms;
+    bm_guest_take_back(arena);
     if (bm_decay_begin_interval(decay, arena->dirty_leaves, now_ms, delay_ms))
         look_around(arena, now_ms, purged_leaves);
     size_t step = bm_decay_take_step(decay, arena->dirty_leaves, STEP_LEAVES, now_ms);
@@ -239,7 +244,9 @@ uint64_t bm_arena_decay(struct bm_arena *arena, uint64_t now_ms, size_t *purged_
         bm_arena_purge(arena, &of_trees, false);
     step_round(arena, &of_slabs, ROUND_STEP_SLABS);
     *purged_leaves += before - arena->dirty_leaves + STEP_LEAVES - of_slabs.leaves;
-    uint64_t due = due_ms(arena, now_ms);
+    /* Hosts that were called before this arena may have guests to take back. */
+    uint64_t due = arena->has_sent_home ? now_ms + BM_DECAY_STEP_MS : due_ms(arena, now_ms);
+    arena->has_sent_home = false;
     if (step != 0)
         arena->stuck_leaves = before == arena->dirty_leaves ? before : 0;
     /* What can't be purged, in huge pages or locked, is nothing to wait for. */

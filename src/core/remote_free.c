@@ -95,8 +95,9 @@ static uint32_t slabs_worth(const struct bm_slab *slab)
 }
 
 /* A guess, for others free at the same time. */
-bool bm_remote_completes_many(struct bm_arena *arena, struct bm_remote_slot slot)
+bool bm_remote_completes_many(struct bm_remote_slot slot)
 {
+    struct bm_arena *arena = slot.owner;
     if (slot.bits != bm_slab_word_mask(slot.slab, slot.index) ||
         !others_are_free(slot.slab, slot.index))
         return false;
@@ -105,12 +106,12 @@ bool bm_remote_completes_many(struct bm_arena *arena, struct bm_remote_slot slot
     return others + more >= sweep_after(arena);
 }
 
-void bm_remote_free(struct bm_arena *arena, struct bm_remote_slot slot, void *block)
+void bm_remote_free(struct bm_remote_slot slot, void *block)
 {
     struct bm_remote_block freed = {block, slot.slab->size_class, 0};
     if (freed.size_class == BM_PAGE_CLASS) /* of another slab they change under the gate alone */
         freed.leaves = slot.slab->leaves;
-    bm_remote_set_bit(arena, slot.word, slot.bit, freed);
+    bm_remote_set_bit(slot.owner, slot.word, slot.bit, freed);
 }
 
 /* A slot that is free by own and remote bits was freed twice, by calls that overlapped in time. So
@@ -243,23 +244,28 @@ void bm_remote_sweep(struct bm_arena *arena)
         bm_remote_merge(arena);
 }
 
-static void recover_slab(struct bm_arena *arena, struct bm_slab *slab, struct bm_remote_line *line)
+void bm_remote_forget(struct bm_arena *arena)
 {
+    atomic_store_explicit(&arena->pending, NULL, memory_order_relaxed);
+}
+
+static void recover_slab(struct bm_tree *tree, struct bm_slab *slab)
+{
+    struct bm_remote_line *line = bm_slab_remote_line(slab);
     /* Used up by a free that its thread never finished: the next one has to look. */
     if (slab->credit <= 0)
         slab->credit = 1;
     for (unsigned index = 0; index < BM_SLAB_WORDS; index++)
         if (atomic_load_explicit(&line->word[index].bits, memory_order_relaxed) != 0)
-            bm_remote_push(arena, &line->word[index]);
+            bm_remote_push(bm_slab_owner(tree, slab), &line->word[index]);
 }
 
 void bm_remote_recover(struct bm_arena *arena)
 {
-    atomic_store_explicit(&arena->pending, NULL, memory_order_relaxed);
     for (unsigned bucket = 0; bucket < BM_BUCKETS; bucket++)
         for (struct bm_tree *tree = arena->buckets[bucket]; tree != NULL; tree = tree->next)
             for (unsigned number = 1; number < tree->slabs_made; number++)
-                recover_slab(arena, &tree->slabs[number], &tree->remotes[number]);
+                recover_slab(tree, &tree->slabs[number]);
 }
 
 void bm_remote_recycle_listed(struct bm_arena *arena, bool lenders_too)

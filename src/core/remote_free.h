@@ -47,6 +47,7 @@ BM_INLINE void bm_remote_set_bit(struct bm_arena *arena, struct bm_remote *word,
 
 /* Where the bit of a block is, and the bits of its word, own and remote, once that one is set. */
 struct bm_remote_slot {
+    struct bm_arena *owner; /* of the slab */
     struct bm_slab *slab;
     unsigned index; /* of the word */
     struct bm_remote *word;
@@ -70,24 +71,24 @@ BM_INLINE struct bm_remote_slot bm_remote_find(struct bm_tree *tree, void *block
     uint64_t bits = bm_slab_free_or_remote(slab, index);
     if (bm_unlikely((bits & bit) != 0))
         bm_remote_report("double free", slab, block);
-    return (struct bm_remote_slot){slab, index, &line->word[index], bit, bits | bit};
+    return (struct bm_remote_slot){bm_slab_owner(tree, slab), slab, index,
+                                   &line->word[index],        bit,  bits | bit};
 }
 
-/* Whether the free of this slot leaves so many slabs of the arena completely free that a sweep is
+/* Whether the free of this slot leaves so many slabs of its owner completely free that a sweep is
  * worth while after it. Counts it, so it is asked once. Any thread. */
-bool bm_remote_completes_many(struct bm_arena *arena, struct bm_remote_slot slot);
+bool bm_remote_completes_many(struct bm_remote_slot slot);
 
-/* Frees the block of that slot, which lies in a tree of another thread's arena. Any thread. */
-void bm_remote_free(struct bm_arena *arena, struct bm_remote_slot slot, void *block);
+/* Frees the block of that slot, whose owner is another thread's arena. Any thread. */
+void bm_remote_free(struct bm_remote_slot slot, void *block);
 
-/* Finds and frees most blocks, those whose word has others that stay live. False: nothing was
- * done, for this may be the last of its word. */
-BM_INLINE bool bm_remote_free_fast(struct bm_tree *tree, void *block)
+/* Frees most blocks, those whose word has others that stay live. False: nothing was done, for this
+ * may be the last of its word. */
+BM_INLINE bool bm_remote_free_fast(struct bm_remote_slot slot, void *block)
 {
-    struct bm_remote_slot slot = bm_remote_find(tree, block);
     if (bm_unlikely(bm_slab_may_be_whole(slot.slab, slot.bits)))
         return false;
-    bm_remote_set_bit(tree->owner, slot.word, slot.bit,
+    bm_remote_set_bit(slot.owner, slot.word, slot.bit,
                       (struct bm_remote_block){block, slot.slab->size_class, 0});
     return true;
 }
@@ -110,9 +111,10 @@ void bm_remote_merge(struct bm_arena *arena);
  * under the gate. */
 void bm_remote_sweep(struct bm_arena *arena);
 
-/* In fork's child: puts every word with remote bits on the pending list, for a thread that set them
- * and vanished before it had pushed the word, and gives slabs whose credit a vanished thread had
- * used up a last one. No other thread exists. */
+/* In fork's child, the first for all arenas before the second: puts every word with remote bits on
+ * its owner's pending list, for a thread that set them and vanished before it had pushed the word,
+ * and gives slabs whose credit a vanished thread had used up a last one. No other thread exists. */
+void bm_remote_forget(struct bm_arena *arena);
 void bm_remote_recover(struct bm_arena *arena);
 
 /* Recycles listed slabs that have no live slot; those of classes that lend, only if asked to. Any

@@ -39,6 +39,7 @@ enum bm_slab_state {
     BM_SLAB_CURRENT,  /* in a cursor, or a kept page block: the owner takes slots without gate */
     BM_SLAB_UNLISTED, /* too full to be worth taking slots from */
     BM_SLAB_LISTED,   /* in its class's list */
+    BM_SLAB_LEFT,     /* a guest that is on its way back to its host (guest.h) */
 };
 
 struct bm_slab {

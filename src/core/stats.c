@@ -36,7 +36,7 @@ static void count_tree(struct bm_tree *tree, struct bm_arena_stats *stats)
     stats->held_bytes += BM_CHUNK_BYTES;
     stats->metadata_bytes += tree->header_leaves * (size_t)BM_LEAF_BYTES;
     for (unsigned number = 1; number < tree->slabs_made; number++)
-        if (tree->slabs[number].state != BM_SLAB_VACANT)
+        if (bm_tree_has_slab(tree, number))
             count_slab(&tree->slabs[number], stats);
     for (unsigned order = 0; order <= BM_BUDDY_MAX_DEPTH; order++)
         stats->free_runs += bm_buddy_tree_count_free(&tree->pages, order);

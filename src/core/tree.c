@@ -128,9 +128,11 @@ static struct bm_slab *take_descriptor(struct bm_tree *tree, unsigned leaves)
     if (tree->vacant[list] != NULL)
         return pop_vacant(tree, list);
     struct bm_slab *slab = &tree->slabs[tree->slabs_made++];
-    /* A remote line of a chunk used before may hold anything. Looking is free where it is
+    /* In a chunk used before this may hold anything, and so may a remote line. Looking is free where it is
      * zero: reading an untouched page does not make it resident. */
     struct bm_remote_line *line = bm_slab_remote_line(slab);
+    if (atomic_load_explicit(bm_tree_guest_of(tree, slab), memory_order_relaxed) != NULL)
+        atomic_store_explicit(bm_tree_guest_of(tree, slab), NULL, memory_order_relaxed);
     for (unsigned index = 0; index < BM_SLAB_WORDS; index++) {
         struct bm_remote *word = &line->word[index];
         if (atomic_load_explicit(&word->bits, memory_order_relaxed) != 0)

@@ -49,10 +49,11 @@ struct bm_tree {
     uint16_t held_leaves;   /* those whose dirty bit is set, free or not */
     uint16_t counted_dirty; /* dirty_leaves and held_leaves as far as the arena knows */
     uint16_t counted_held;
-    bool has_huge_pages;    /* or may have: then time purges no less than one of them */
-    bool has_guards;        /* the leaves left out for them are inaccessible; of the API layer */
-    struct bm_arena *owner; /* constant while the tree lives */
-    struct bm_tree *next;   /* in the arena's bucket */
+    bool has_huge_pages;     /* or may have: then time purges no less than one of them */
+    bool has_guards;         /* the leaves left out for them are inaccessible; of the API layer */
+    _Atomic uint16_t guests; /* guest.h; changed under the gate, read by any */
+    struct bm_arena *owner;  /* constant while the tree lives */
+    struct bm_tree *next;    /* in the arena's bucket */
     struct bm_tree *previous;
     /* Descriptors to use again: at [n] those of slabs of n leaves, at [0] all others. They remember
      * where their slab lay. */
@@ -65,6 +66,9 @@ struct bm_tree {
     uint16_t slab_of_leaf[BM_TREE_LEAVES + 1];
     _Alignas(64) struct bm_slab slabs[BM_TREE_SLABS];
     struct bm_remote_line remotes[BM_TREE_SLABS];
+    /* Of each slab the arena that it belongs to; NULL: this tree's. Changed under the gate, for a
+     * slab without a live slot; read by any. */
+    _Atomic(struct bm_arena *) guest_of[BM_TREE_SLABS];
 };
 
 enum { BM_TREE_HEADER_LEAVES = (sizeof(struct bm_tree) + BM_LEAF_BYTES - 1) / BM_LEAF_BYTES };
@@ -106,6 +110,42 @@ static inline unsigned bm_tree_vacant_list(unsigned leaves)
 static inline unsigned bm_tree_slab_number(const struct bm_tree *tree, const struct bm_slab *slab)
 {
     return (unsigned)(slab - tree->slabs);
+}
+
+static inline bool bm_tree_has_guests(struct bm_tree *tree)
+{
+    return atomic_load_explicit(&tree->guests, memory_order_relaxed) != 0;
+}
+
+static inline _Atomic(struct bm_arena *) *bm_tree_guest_of(struct bm_tree *tree,
+                                                           const struct bm_slab *slab)
+{
+    return &tree->guest_of[bm_tree_slab_number(tree, slab)];
+}
+
+/* Gate: then what it says of a slab stays so. */
+static inline bool bm_slab_is_guest(struct bm_tree *tree, const struct bm_slab *slab)
+{
+    return bm_tree_has_guests(tree) &&
+           atomic_load_explicit(bm_tree_guest_of(tree, slab), memory_order_relaxed) != NULL;
+}
+
+/* Whether a number stands for a slab, and not for a vacant descriptor. A guest's state is not the
+ * gate's. Gate. */
+static inline bool bm_tree_has_slab(struct bm_tree *tree, unsigned number)
+{
+    const struct bm_slab *slab = &tree->slabs[number];
+    return bm_slab_is_guest(tree, slab) || slab->state != BM_SLAB_VACANT;
+}
+
+/* The arena that a slab with a live slot belongs to. Any thread: whoever handed it the block came
+ * after whoever made the slab. */
+BM_INLINE struct bm_arena *bm_slab_owner(struct bm_tree *tree, const struct bm_slab *slab)
+{
+    struct bm_arena *owner = NULL;
+    if (bm_unlikely(bm_tree_has_guests(tree)))
+        owner = atomic_load_explicit(bm_tree_guest_of(tree, slab), memory_order_relaxed);
+    return owner != NULL ? owner : tree->owner;
 }
 
 /* As far behind the descriptor as the lines of all slabs are behind all descriptors. */

@@ -116,7 +116,7 @@ static bool should_move_pages(struct bm_arena *arena, struct bm_tree *tree, stru
 
 bool bm_utilization_should_move(struct bm_tree *tree, struct bm_slab *slab, bool is_owner)
 {
-    struct bm_arena *arena = tree->owner;
+    struct bm_arena *arena = bm_slab_owner(tree, slab);
     bool is_slot = slab->size_class != BM_PAGE_CLASS;
     if (bm_likely(is_owner && is_slot))
         return should_move_slot(arena, slab, true);
@@ -140,7 +140,7 @@ static void add_tree(struct bm_tree *tree, unsigned size_class, struct bm_utiliz
 {
     for (unsigned number = 1; number < tree->slabs_made; number++) {
         struct bm_slab *slab = &tree->slabs[number];
-        if (slab->state != BM_SLAB_VACANT && slab->size_class == size_class)
+        if (bm_tree_has_slab(tree, number) && slab->size_class == size_class)
             add_slab(slab, figures);
     }
 }
@@ -150,7 +150,7 @@ static size_t count_used_bytes(struct bm_tree *tree)
     size_t bytes = 0;
     for (unsigned number = 1; number < tree->slabs_made; number++) {
         struct bm_slab *slab = &tree->slabs[number];
-        if (slab->state != BM_SLAB_VACANT)
+        if (bm_tree_has_slab(tree, number))
             bytes += bm_stats_used_slots(slab) * bm_slab_slot_bytes(slab);
     }
     return bytes;

@@ -70,6 +70,18 @@ static unsigned verify_vacant(struct bm_tree *tree)
     return vacant;
 }
 
+/* How many guests it is: one or none. */
+static unsigned verify_guest(struct bm_tree *tree, const struct bm_slab *slab)
+{
+    const struct bm_arena *arena =
+        atomic_load_explicit(bm_tree_guest_of(tree, slab), memory_order_relaxed);
+    if (arena == NULL)
+        return 0;
+    REQUIRE(arena != tree->owner);
+    REQUIRE(slab->size_class != BM_PAGE_CLASS && !slab->is_purged); /* guest.h, 4 */
+    return 1;
+}
+
 void bm_tree_verify(struct bm_tree *tree)
 {
     unsigned live = 0;
@@ -77,6 +89,7 @@ void bm_tree_verify(struct bm_tree *tree)
     unsigned leaves = left_out;
     unsigned dirty_in_use = left_out;
     unsigned assigned = 0;
+    unsigned guests = 0;
     REQUIRE(tree->chunk.kind == BM_CHUNK_TREE);
     REQUIRE(tree->slabs_made >= 1 && tree->slabs_made <= BM_TREE_SLABS);
     bm_buddy_tree_verify(&tree->pages);
@@ -85,6 +98,7 @@ void bm_tree_verify(struct bm_tree *tree)
         if (slab->state == BM_SLAB_VACANT)
             continue;
         verify_slab(tree, slab, &dirty_in_use);
+        guests += verify_guest(tree, slab);
         live++;
         leaves += slab->leaves;
     }
@@ -94,6 +108,7 @@ void bm_tree_verify(struct bm_tree *tree)
     for (unsigned word = 0; word < BM_TREE_LEAVES / 64; word++)
         dirty += bm_count_bits(tree->dirty[word]);
     REQUIRE(live == tree->slabs_live);
+    REQUIRE(guests == atomic_load_explicit(&tree->guests, memory_order_relaxed)); /* guest.h, 1 */
     REQUIRE(1 + live + verify_vacant(tree) == tree->slabs_made);
     REQUIRE(assigned + left_out == leaves);                      /* tree.h, 1 */
     REQUIRE(leaves + tree->pages.free_leaves == BM_TREE_LEAVES); /* tree.h, 2 */
@@ -138,7 +153,7 @@ static void verify_lists(struct bm_arena *arena)
             REQUIRE(slab->state == BM_SLAB_LISTED);
             REQUIRE(slab->size_class == size_class);
             REQUIRE(slab->previous == previous);
-            REQUIRE(bm_tree_of(slab)->owner == arena);
+            REQUIRE(bm_slab_owner(bm_tree_of(slab), slab) == arena);
             previous = slab;
         }
         slabs += atomic_load_explicit(&arena->slabs_of_class[size_class], memory_order_relaxed);
@@ -191,6 +206,8 @@ void bm_arena_verify(struct bm_arena *arena)
         REQUIRE((arena->buckets[bucket] != NULL) == (arena->open_buckets >> bucket & 1));
         for (struct bm_tree *tree = arena->buckets[bucket]; tree != NULL; tree = tree->next) {
             REQUIRE(tree->owner == arena);
+            REQUIRE(!bm_tree_has_guests(tree) ||
+                    bm_peek(*bm_arena_own_chunk(arena, (uintptr_t)tree)) != tree); /* guest.h, 2 */
             REQUIRE(tree->bucket == bucket && bucket_for(arena, tree) == bucket);
             bm_tree_verify(tree);
             REQUIRE(tree->counted_dirty == tree->dirty_leaves);
@@ -201,7 +218,7 @@ void bm_arena_verify(struct bm_arena *arena)
         }
     }
     REQUIRE(trees == arena->trees);
-    REQUIRE(slabs == arena->slabs_live);
+    REQUIRE(slabs + arena->guests == arena->slabs_live); /* guest.h, 3 */
     REQUIRE(dirty_leaves == arena->dirty_leaves);
     verify_lists(arena);
     verify_kept(arena);

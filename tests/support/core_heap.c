@@ -166,12 +166,11 @@ void core_heap_adopt(struct bm_arena *arena)
 
 bool core_heap_free_remotely(struct bm_tree *tree, void *block)
 {
-    if (bm_remote_free_fast(tree, block))
-        return false;
-    struct bm_arena *arena = tree->owner;
     struct bm_remote_slot slot = bm_remote_find(tree, block);
-    bool wants_sweep = bm_remote_completes_many(arena, slot);
-    bm_remote_free(arena, slot, block);
+    if (bm_remote_free_fast(slot, block))
+        return false;
+    bool wants_sweep = bm_remote_completes_many(slot);
+    bm_remote_free(slot, block);
     return wants_sweep;
 }
 
@@ -265,7 +264,7 @@ void core_heap_free(struct core_heap *heap, struct bm_arena *arena, void *block)
         return;
     }
     struct bm_tree *tree = bm_tree_of(block);
-    if (tree->owner != arena) {
+    if (bm_slab_owner(tree, core_heap_slab(block)) != arena) {
         (void)core_heap_free_remotely(tree, block);
         return;
     }

@@ -498,6 +498,7 @@ TEST_WITHIN(remote_free, recovers_words_that_nobody_will_push)
         (void)remote_free(blocks[slot]);
     expect(count_pending() == 1);
     core_heap_slab(blocks[0])->credit = 0;
+    bm_remote_forget(arena);
     bm_remote_recover(arena);
     expect(count_pending() == 3 && core_heap_slab(blocks[0])->credit == 1);
     merge();
@@ -537,8 +538,8 @@ static void free_twice_at_one_moment(void *block)
 {
     struct bm_remote_slot first = bm_remote_find(bm_tree_of(block), block);
     struct bm_remote_slot second = bm_remote_find(bm_tree_of(block), block);
-    bm_remote_free(arena, first, block);
-    bm_remote_free(arena, second, block);
+    bm_remote_free(first, block);
+    bm_remote_free(second, block);
 }
 
 static void free_remotely(void *block)
@@ -673,7 +674,7 @@ TEST_WITHIN(remote_free, threads_free_while_the_owner_works)
 
 static void free_fast(void *block)
 {
-    (void)bm_remote_free_fast(bm_tree_of(block), block);
+    (void)bm_remote_free_fast(bm_remote_find(bm_tree_of(block), block), block);
 }
 
 static void free_fast_twice(void *block)

@@ -19,10 +19,10 @@
 
 static struct core_heap heap;
 static struct bm_arena *arena;
-static struct bm_tree *tree;      /* the arena's first */
-static struct bm_slab *current;   /* of class 64 */
-static struct bm_slab *listed;    /* of class 128 */
-static struct bm_slab *page;      /* a live page block, kept */
+static struct bm_tree *tree;    /* the arena's first */
+static struct bm_slab *current; /* of class 64 */
+static struct bm_slab *listed;  /* of class 128 */
+static struct bm_slab *page;    /* a live page block, kept */
 static char *huge_block;
 static struct bm_region *region;
 
@@ -78,9 +78,9 @@ static void plant_and_verify(void *context)
 static void check_all(const struct corruption *corruptions, size_t count)
 {
     for (size_t index = 0; index < count; index++)
-        expect_at(dies_saying(corruptions[index].expected, plant_and_verify,
-                              (void *)&corruptions[index]),
-                  "corruption %zu: %s", index, corruptions[index].expected);
+        expect_at(
+            dies_saying(corruptions[index].expected, plant_and_verify, (void *)&corruptions[index]),
+            "corruption %zu: %s", index, corruptions[index].expected);
 }
 
 #define CHECK_ALL(corruptions) check_all(corruptions, sizeof(corruptions) / sizeof *(corruptions))
@@ -379,14 +379,57 @@ static void lose_a_vacant_slab(void)
     tree->slabs_made++;
 }
 
+/* ---- guests ---- */
+
+static struct bm_arena guest_arena;
+
+static void be_guest(struct bm_slab *slab, struct bm_arena *of)
+{
+    atomic_store(bm_tree_guest_of(tree, slab), of);
+    atomic_store(&tree->guests, 1);
+}
+
+static void miscount_guests(void)
+{
+    be_guest(listed, &guest_arena);
+    atomic_store(&tree->guests, 2);
+}
+
+static void be_its_own_guest(void)
+{
+    be_guest(listed, arena);
+}
+
+static void have_a_page_block_as_guest(void)
+{
+    be_guest(page, &guest_arena);
+}
+
+static void purge_a_guest(void)
+{
+    be_guest(listed, &guest_arena);
+    listed->is_purged = true;
+}
+
+static void miscount_guests_of_arena(void)
+{
+    arena->guests++;
+}
+
+static void know_a_tree_with_guests(void)
+{
+    be_guest(listed, &guest_arena);
+    atomic_store(bm_arena_own_chunk(arena, (uintptr_t)tree), tree);
+}
+
 Test(verify, finds_broken_trees)
 {
     static const struct corruption corruptions[] = {
         {"(own & ~mask) == 0", set_bit_past_the_slots, verify_tree},
         {"(own & ~mask) == 0", set_page_bit_past_the_slot, verify_tree},
         {"(remote & ~mask) == 0", set_remote_bit_past_the_slots, verify_tree},
-        {"BM_HARDENED || index <= slab->last_word || own == mask",
-         take_from_a_word_never_used, verify_tree},
+        {"BM_HARDENED || index <= slab->last_word || own == mask", take_from_a_word_never_used,
+         verify_tree},
         {"(own & remote) == 0", free_own_and_remote, verify_tree},
         {"slab->size_class <= BM_PAGE_CLASS", take_a_class_too_many, verify_tree},
         {"slab->leaves >= 1", have_no_leaves, verify_tree},
@@ -411,6 +454,11 @@ Test(verify, finds_broken_trees)
         {"slab->state == BM_SLAB_VACANT", list_a_live_slab_as_vacant, verify_tree},
         {"list == bm_tree_vacant_list(", list_a_vacant_slab_by_other_leaves, verify_tree},
         {"verify_vacant(tree) == tree->slabs_made", lose_a_vacant_slab, verify_tree},
+        {"guests == atomic_load_explicit(&tree->guests", miscount_guests, verify_tree},
+        {"arena != tree->owner", be_its_own_guest, verify_tree},
+        {"slab->size_class != BM_PAGE_CLASS && !slab->is_purged", have_a_page_block_as_guest,
+         verify_tree},
+        {"slab->size_class != BM_PAGE_CLASS && !slab->is_purged", purge_a_guest, verify_tree},
     };
     CHECK_ALL(corruptions);
 }
@@ -583,7 +631,10 @@ Test(verify, finds_broken_arenas)
         {"tree->owner == arena", disown_a_tree, verify_arena},
         {"tree->bucket == bucket", misfile_a_tree, verify_arena},
         {"trees == arena->trees", miscount_trees, verify_arena},
-        {"slabs == arena->slabs_live", miscount_arena_slabs, verify_arena},
+        {"slabs + arena->guests == arena->slabs_live", miscount_arena_slabs, verify_arena},
+        {"slabs + arena->guests == arena->slabs_live", miscount_guests_of_arena, verify_arena},
+        {"bm_arena_own_chunk(arena, (uintptr_t)tree)) != tree", know_a_tree_with_guests,
+         verify_arena},
         {"tree->counted_dirty == tree->dirty_leaves", forget_to_count_dirty_leaves, verify_arena},
         {"dirty_leaves == arena->dirty_leaves", miscount_dirty_leaves_of_arena, verify_arena},
         {"slab->state == BM_SLAB_LISTED", list_what_is_not_listed, verify_arena},
@@ -600,7 +651,8 @@ Test(verify, finds_broken_arenas)
         {"kept->slab->size_class == BM_PAGE_CLASS", keep_a_small_slab, verify_arena},
         {"kept->block ==", keep_another_address, verify_arena},
         {"tree->counted_held == tree->held_leaves", forget_to_count_held_leaves, verify_arena},
-        {"bm_tree_of(slab)->owner == arena", list_what_is_another_arenas, verify_arena},
+        {"bm_slab_owner(bm_tree_of(slab), slab) == arena", list_what_is_another_arenas,
+         verify_arena},
         {"bucket_for(arena, tree) == bucket", take_an_empty_tree, verify_arena},
         {"tree == arena->round.next", go_round_with_no_round, verify_arena},
         {"kept_leaves == arena->kept_leaves", miscount_kept_leaves, verify_arena},

@@ -1,0 +1,110 @@
+#include "core/guest.h"
+
+#include "base/message.h"
+#include "core/own_chunks.h"
+
+enum {
+    HOST_DIRTY_LEAVES = 16
+}; /* with fewer free ones nobody is a host: all its frees get slower */
+
+/* Whether its next slab of so many leaves may come from dirty ones. */
+static bool has_dirty(struct bm_arena *arena, unsigned leaves)
+{
+    const struct bm_tree *tree = bm_arena_find_tree(arena, bm_order_of(leaves));
+    return tree != NULL && tree->dirty_leaves >= leaves;
+}
+
+/* Both gates. */
+static struct bm_slab *make_at(struct bm_arena *host, struct bm_arena *arena, unsigned size_class)
+{
+    unsigned leaves = bm_size_classes[size_class].leaves;
+    bm_arena_shed(host);
+    /* An idle arena without a slab is going to end. */
+    if (host->slabs_live == 0 || host->dirty_leaves < HOST_DIRTY_LEAVES ||
+        !has_dirty(host, leaves) ||
+        !host->source->has_room(host->source, (size_t)leaves * BM_LEAF_BYTES))
+        return NULL;
+    struct bm_tree *tree = bm_arena_find_tree(host, bm_order_of(leaves));
+    bool is_zero;
+    struct bm_slab *slab = bm_tree_make_slab(tree, size_class, &is_zero);
+    bm_assert(slab != NULL);
+    atomic_store_explicit(bm_tree_guest_of(tree, slab), arena, memory_order_relaxed);
+    atomic_fetch_add(&tree->guests, 1);
+    bm_own_chunks_remove(host, tree);
+    host->slabs_live++;
+    bm_arena_file_tree(host, tree);
+    return slab;
+}
+
+struct bm_slab *bm_guest_make(struct bm_arena *arena, unsigned size_class)
+{
+    struct bm_slab *slab = NULL;
+    if (bm_likely(!arena->has_hosts) || has_dirty(arena, bm_size_classes[size_class].leaves))
+        return NULL;
+    for (unsigned index = 0; index < BM_HOSTS && slab == NULL; index++) {
+        struct bm_arena *host = bm_arena_host(arena, index);
+        if (host == NULL || !bm_mutex_try_lock(&host->gate))
+            continue;
+        slab = make_at(host, arena, size_class);
+        bm_mutex_unlock(&host->gate);
+    }
+    if (slab != NULL) {
+        arena->guests++;
+        bm_arena_add_slab(arena, size_class);
+    }
+    return slab;
+}
+
+void bm_guest_leave(struct bm_arena *arena, struct bm_slab *slab)
+{
+    arena->guests--;
+    slab->state = BM_SLAB_LEFT;
+    slab->next = arena->left;
+    arena->left = slab;
+}
+
+static void send(struct bm_slab *slab)
+{
+    struct bm_arena *host = bm_tree_of(slab)->owner;
+    struct bm_slab *head = atomic_load_explicit(&host->returned, memory_order_relaxed);
+    do {
+        slab->next = head;
+        /* No test can time another to come between: GCOVR_EXCL_BR_START */
+    } while (!atomic_compare_exchange_weak_explicit(&host->returned, &head, slab,
+                                                    memory_order_release, memory_order_relaxed));
+    /* GCOVR_EXCL_BR_STOP */
+}
+
+void bm_guest_send_home(struct bm_arena *arena)
+{
+    struct bm_slab *next;
+    arena->has_sent_home |= arena->left != NULL;
+    for (struct bm_slab *slab = arena->left; slab != NULL; slab = next) {
+        next = slab->next;
+        send(slab);
+    }
+    arena->left = NULL;
+}
+
+static void take_back(struct bm_arena *host, struct bm_slab *slab)
+{
+    struct bm_tree *tree = bm_tree_of(slab);
+    bm_assert(tree->owner == host && slab->state == BM_SLAB_LEFT);
+    atomic_store_explicit(bm_tree_guest_of(tree, slab), NULL, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&tree->guests, 1, memory_order_relaxed);
+    bm_tree_recycle_slab(tree, slab);
+    host->slabs_live--;
+    bm_arena_file_tree(host, tree);
+}
+
+void bm_guest_take_back(struct bm_arena *host)
+{
+    if (bm_likely(atomic_load_explicit(&host->returned, memory_order_relaxed) == NULL))
+        return;
+    struct bm_slab *next;
+    struct bm_slab *slab = atomic_exchange_explicit(&host->returned, NULL, memory_order_acquire);
+    for (; slab != NULL; slab = next) {
+        next = slab->next;
+        take_back(host, slab);
+    }
+}

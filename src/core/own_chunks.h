@@ -1,0 +1,26 @@
+/*
+ * own chunks: the trees that an arena's owner knows to be its own, all slabs in them included. The
+ * fast paths look there (bm_arena_own_chunk) and nowhere else; what they don't find takes the slow
+ * path.
+ *
+ * The owner adds a tree when it frees a block there. Whoever releases a tree removes it, and who
+ * makes another arena's slab in it (guest.h).
+ */
+#ifndef BM_CORE_OWN_CHUNKS_H
+#define BM_CORE_OWN_CHUNKS_H
+
+#include "core/arena.h"
+
+/* Where there is none yet, and all bytes are zero. */
+void bm_own_chunks_init(struct bm_arena *arena);
+
+/* Nothing happens where the tree has guests. Owner, with or without the gate. */
+void bm_own_chunks_add(struct bm_arena *arena, struct bm_tree *tree);
+
+/* Gate. Guests are counted before. */
+void bm_own_chunks_remove(struct bm_arena *arena, const struct bm_tree *tree);
+
+/* Owner. */
+void bm_own_chunks_clear(struct bm_arena *arena);
+
+#endif
