@@ -95,18 +95,16 @@ struct bm_arena *bm_arenas_adopt_or_create(void)
 
 /* ---- hosts ---- */
 
-/* Whether an arena has a host, or one whose first tree is the chunk `home`. */
+/* Whether an arena has a host whose first tree is the chunk `home`. */
 static bool has_host(struct bm_arena *arena, const struct bm_chunk *home)
 {
-    for (unsigned index = 0; index < BM_HOSTS; index++) {
-        struct bm_arena *host = bm_arena_host(arena, index);
-        if (host != NULL && (home == NULL || bm_chunk_of(host) == home))
+    for (unsigned index = 0; index < BM_HOSTS; index++)
+        if (bm_arena_host(arena, index) != NULL && bm_chunk_of(bm_arena_host(arena, index)) == home)
             return true;
-    }
     return false;
 }
 
-/* System-memory lock held. */
+/* Gate of the arena, and the system-memory lock. */
 static void set_host(struct bm_arena *arena, unsigned index, struct bm_arena *host)
 {
     struct bm_arena *before = bm_arena_host(arena, index);
@@ -117,42 +115,76 @@ static void set_host(struct bm_arena *arena, unsigned index, struct bm_arena *ho
         unpin(before);
 }
 
+/* Adds those that another one remembers, as far as there are places: where threads take turns, each
+ * frees for one of the others only. Gate of the arena, and the system-memory lock. */
+static void add_hosts_of(struct bm_arena *arena, struct bm_arena *other)
+{
+    unsigned place = 0;
+    for (unsigned index = 0; index < BM_HOSTS; index++) {
+        struct bm_arena *host = bm_arena_host(other, index);
+        if (host == NULL || host == arena || has_host(arena, bm_chunk_of(host)))
+            continue;
+        while (place < BM_HOSTS && bm_arena_host(arena, place) != NULL)
+            place++;
+        if (place == BM_HOSTS)
+            return;
+        set_host(arena, place, host);
+    }
+}
+
 void bm_arenas_remember_host(struct bm_arena *arena, const struct bm_chunk *home)
 {
     if (bm_chunk_of(arena) == home || has_host(arena, home))
         return;
+    bm_mutex_lock(&arena->gate);
     bm_system_lock();
     struct bm_arena *host = arena;
     if (bm_system_has(home) && home->kind == BM_CHUNK_TREE)
         host = ((const struct bm_tree *)home)->owner;
     if (host != arena) { /* which may have got that chunk since */
         set_host(arena, arena->next_host++ % BM_HOSTS, host);
+        add_hosts_of(arena, host);
         arena->has_hosts = true;
     }
     bm_system_unlock();
+    bm_mutex_unlock(&arena->gate);
 }
 
-/* Idle ones without a slab, which would never end otherwise. Their guest's gate is held. */
-static void forget_empty_hosts(struct bm_arena *arena)
+/* Gate of the arena. */
+static void forget_host(struct bm_arena *arena, unsigned index)
 {
-    if (!has_host(arena, NULL))
-        return;
     bm_system_lock();
-    for (unsigned index = 0; index < BM_HOSTS; index++) {
-        struct bm_arena *host = bm_arena_host(arena, index);
-        if (host != NULL && host->is_idle && host->slabs_live == 0)
-            set_host(arena, index, NULL);
-    }
+    set_host(arena, index, NULL);
     bm_system_unlock();
 }
 
+/* Whether a host has no owner and no slab; not that one whose gate is taken. */
+static bool is_empty(struct bm_arena *host)
+{
+    if (!bm_mutex_try_lock(&host->gate))
+        return false;
+    bool is_empty = !host->has_owner && host->slabs_live == 0;
+    bm_mutex_unlock(&host->gate);
+    return is_empty;
+}
+
+/* They would never end otherwise. Gate of the arena. */
+static void forget_empty_hosts(struct bm_arena *arena)
+{
+    for (unsigned index = 0; index < BM_HOSTS; index++) {
+        struct bm_arena *host = bm_arena_host(arena, index);
+        if (host != NULL && is_empty(host))
+            forget_host(arena, index);
+    }
+}
+
+/* Owner, under the gate. */
 static void forget_hosts(struct bm_arena *arena)
 {
     arena->has_hosts = false;
-    bm_system_lock();
     for (unsigned index = 0; index < BM_HOSTS; index++)
-        set_host(arena, index, NULL);
-    bm_system_unlock();
+        if (bm_arena_host(arena, index) != NULL)
+            forget_host(arena, index);
 }
 
 /* ---- a thread's end ---- */
@@ -161,10 +193,10 @@ void bm_arenas_let_go(struct bm_arena *arena)
 {
     enum { RESTING_MAX = 128 }; /* arenas; of the hardened library each has guards */
     bool may_rest = atomic_load_explicit(&idle_arenas, memory_order_relaxed) < RESTING_MAX;
-    forget_hosts(arena);
     /* From here on nobody but those who free will look at what they complete. */
     atomic_store_explicit(&arena->sweep_after, 1, memory_order_relaxed);
     bm_mutex_lock(&arena->gate);
+    forget_hosts(arena);
     bm_arena_retire(arena, may_rest);
     bm_mutex_unlock(&arena->gate);
     bm_system_lock();

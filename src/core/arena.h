@@ -108,8 +108,8 @@ struct bm_arena {
     unsigned pins;
     bool is_idle;
     bool is_locked_for_fork;
-    /* Arenas of sleeping threads that this one's owner swept, each pinned, or NULL. The owner may
-     * read them without the lock, for others change them under the gate as well. */
+    /* Arenas of sleeping threads that this one's owner swept, each pinned, or NULL. Changed under
+     * the gate as well. */
     unsigned next_host; /* to replace */
     _Atomic(struct bm_arena *) hosts[BM_HOSTS];
 

@@ -4,14 +4,35 @@
 #include "core/own_chunks.h"
 
 enum {
-    HOST_DIRTY_LEAVES = 16
-}; /* with fewer free ones nobody is a host: all its frees get slower */
+    HOST_DIRTY_LEAVES = 16, /* with fewer nobody becomes a host, whose frees get slower */
+    TREES_LOOKED_AT = 16,   /* of a host */
+};
 
-/* Whether its next slab of so many leaves may come from dirty ones. */
+/* Whether the arena's own next slab of so many leaves is likely to be made of dirty ones. */
 static bool has_dirty(struct bm_arena *arena, unsigned leaves)
 {
-    const struct bm_tree *tree = bm_arena_find_tree(arena, bm_order_of(leaves));
-    return tree != NULL && tree->dirty_leaves >= leaves;
+    struct bm_tree *tree = bm_arena_find_tree(arena, bm_order_of(leaves));
+    return tree != NULL && tree->dirty_leaves >= leaves &&
+           (bm_tree_has_old_place(tree, leaves) ||
+            tree->dirty_leaves * 2U >= tree->pages.free_leaves);
+}
+
+/* Of a host's trees, the fullest first, one in which a slab of as many leaves lay, else one with so
+ * many dirty leaves. NULL: none of the first few. */
+static struct bm_tree *find_tree(struct bm_arena *host, unsigned leaves)
+{
+    struct bm_tree *dirty = NULL;
+    unsigned looked_at = 0;
+    for (unsigned bucket = bm_order_of(leaves); bucket <= BM_BUDDY_MAX_DEPTH; bucket++)
+        for (struct bm_tree *tree = host->buckets[bucket]; tree != NULL; tree = tree->next) {
+            if (bm_tree_has_old_place(tree, leaves))
+                return tree;
+            if (dirty == NULL && tree->dirty_leaves >= leaves)
+                dirty = tree;
+            if (++looked_at == TREES_LOOKED_AT)
+                return dirty;
+        }
+    return dirty;
 }
 
 /* Both gates. */
@@ -19,12 +40,11 @@ static struct bm_slab *make_at(struct bm_arena *host, struct bm_arena *arena, un
 {
     unsigned leaves = bm_size_classes[size_class].leaves;
     bm_arena_shed(host);
+    struct bm_tree *tree = find_tree(host, leaves);
     /* An idle arena without a slab is going to end. */
-    if (host->slabs_live == 0 || host->dirty_leaves < HOST_DIRTY_LEAVES ||
-        !has_dirty(host, leaves) ||
+    if (tree == NULL || host->slabs_live == 0 || host->dirty_leaves < HOST_DIRTY_LEAVES ||
         !host->source->has_room(host->source, (size_t)leaves * BM_LEAF_BYTES))
         return NULL;
-    struct bm_tree *tree = bm_arena_find_tree(host, bm_order_of(leaves));
     bool is_zero;
     struct bm_slab *slab = bm_tree_make_slab(tree, size_class, &is_zero);
     bm_assert(slab != NULL);

@@ -162,6 +162,14 @@ static bool take_old_place(struct bm_tree *tree, const struct bm_slab *slab, uns
            bm_buddy_tree_claim(&tree->pages, *first, leaves);
 }
 
+bool bm_tree_has_old_place(struct bm_tree *tree, unsigned leaves)
+{
+    const struct bm_slab *slab = tree->vacant[bm_tree_vacant_list(leaves)];
+    return slab != NULL && slab->leaves == leaves &&
+           tree->slab_of_leaf[bm_slab_first_leaf(slab)] == 0 &&
+           count_dirty(tree, bm_slab_first_leaf(slab), leaves) == leaves;
+}
+
 static void take_new_place(struct bm_tree *tree, unsigned leaves, unsigned order, unsigned *first)
 {
     bool is_found = BM_HARDENED

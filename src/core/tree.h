@@ -180,6 +180,10 @@ static inline bool bm_slab_has_remote(struct bm_slab *slab, size_t slot)
 /* The largest order a slab can be made of here, or -1: no leaf or no descriptor is left. */
 int bm_tree_room(const struct bm_tree *tree);
 
+/* Whether a slab of so many leaves that is made here takes the place of one that was recycled, and
+ * all of that is dirty. */
+bool bm_tree_has_old_place(struct bm_tree *tree, unsigned leaves);
+
 /* Makes a slab of a class below BM_PAGE_CLASS, all slots free, or a page block of `leaves`
  * leaves at a multiple of 2^order leaves, its one slot taken. *is_zero says whether all of it
  * reads as zero. NULL when the tree has no room. */

@@ -4,6 +4,7 @@
 #include <buddymalloc/buddymalloc.h>
 #include <criterion/criterion.h>
 #include <pthread.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -185,4 +186,49 @@ Test(threads, no_arena_waits_where_addresses_are_scarce)
     cr_assert_eq(setrlimit(RLIMIT_DATA, &limit), 0);
     size_t before = held_at_start();
     cr_expect_eq(held_after_a_thread(), before);
+}
+
+/* ---- taking turns ---- */
+
+enum { turn_threads = 6, turn_blocks = 40000, turn_bytes = 200 };
+
+static pthread_barrier_t turn_begins;
+static void *burst[turn_blocks];
+
+/* Frees the burst of the thread before, and allocates one. */
+static void take_turn(void)
+{
+    for (size_t i = 0; i < turn_blocks; i++) {
+        buddymalloc_free(burst[i]);
+        burst[i] = NULL;
+    }
+    for (size_t i = 0; i < turn_blocks; i++)
+        burst[i] = memset(buddymalloc_malloc(turn_bytes), 1, turn_bytes);
+}
+
+static void *take_turns(void *number)
+{
+    for (size_t turn = 0; turn < 3 * turn_threads; turn++) {
+        (void)pthread_barrier_wait(&turn_begins);
+        if (turn % turn_threads == (uintptr_t)number)
+            take_turn();
+    }
+    (void)pthread_barrier_wait(&turn_begins);
+    return NULL;
+}
+
+/* What one thread frees in the arenas of those that sleep, it uses itself. */
+Test(threads, that_take_turns_hold_little_more_than_one_burst)
+{
+    pthread_t threads[turn_threads];
+    cr_assert_eq(pthread_barrier_init(&turn_begins, NULL, turn_threads), 0);
+    for (size_t i = 0; i < turn_threads; i++)
+        cr_assert_eq(pthread_create(&threads[i], NULL, take_turns, (void *)(uintptr_t)i), 0);
+    for (size_t i = 0; i < turn_threads; i++)
+        cr_assert_eq(pthread_join(threads[i], NULL), 0);
+    size_t free_bytes = buddymalloc_mallinfo2().keepcost;
+    cr_assert_lt(free_bytes, (size_t)2 * turn_blocks * turn_bytes, "%zu bytes lie free",
+                 free_bytes);
+    for (size_t i = 0; i < turn_blocks; i++)
+        buddymalloc_free(burst[i]);
 }

@@ -1,0 +1,452 @@
+/* guest: slabs of one arena in a tree of another. */
+#include "core/guest.h"
+
+#include "core/own_chunks.h"
+#include "core/purge.h"
+#include "core/remote_free.h"
+#include "core/stats.h"
+#include "core/utilization.h"
+#include "core_heap.h"
+#include "dying.h"
+#include "expect.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MIB ((size_t)1 << 20)
+
+enum { BLOCKS = 20000, BYTES = 64 };
+
+static struct core_heap heap;
+static struct bm_arena *host;
+static struct bm_arena *arena;
+static char *live; /* a block of the host's, that stays */
+static void *blocks[BLOCKS];
+
+static struct bm_arena *make_arena(void)
+{
+    struct bm_arena *made = bm_arena_create(&heap.source);
+    expect(made != NULL);
+    core_heap_stop_borrowing(made);
+    return made;
+}
+
+static void *allocate(struct bm_arena *by, size_t bytes)
+{
+    void *block = core_heap_allocate(&heap, by, bytes);
+    expect(block != NULL);
+    memset(block, 0x5a, bytes);
+    return block;
+}
+
+static void allocate_all(struct bm_arena *by)
+{
+    for (unsigned index = 0; index < BLOCKS; index++)
+        blocks[index] = allocate(by, BYTES);
+}
+
+static void shed(struct bm_arena *of)
+{
+    bm_mutex_lock(&of->gate);
+    bm_remote_sweep(of);
+    bm_arena_shed(of);
+    bm_arena_verify(of);
+    bm_mutex_unlock(&of->gate);
+}
+
+static void free_all_remotely(struct bm_arena *of)
+{
+    for (unsigned index = 0; index < BLOCKS; index++)
+        core_heap_free(&heap, NULL, blocks[index]);
+    shed(of);
+}
+
+static void remember(struct bm_arena *of, struct bm_arena *as_host)
+{
+    atomic_store(&of->hosts[0], as_host);
+    of->has_hosts = true;
+}
+
+/* The host has dirty pages, the arena has none, but knows the host. */
+static void set_up(void)
+{
+    core_heap_init(&heap, 2048 * MIB, 0);
+    host = make_arena();
+    arena = make_arena();
+    live = allocate(host, BYTES);
+    allocate_all(host);
+    free_all_remotely(host);
+    expect(host->dirty_leaves > 200);
+    remember(arena, host);
+}
+
+static void tear_down(void)
+{
+    if (arena != NULL)
+        expect(core_heap_retire(&heap, arena));
+    core_heap_free(&heap, host, live);
+    expect(core_heap_retire(&heap, host));
+    core_heap_finish(&heap);
+}
+
+static struct bm_tree *home_of(struct bm_arena *of)
+{
+    return (struct bm_tree *)bm_chunk_of(of);
+}
+
+static struct bm_arena *owner_of(void *block)
+{
+    return bm_slab_owner(bm_tree_of(block), core_heap_slab(block));
+}
+
+static bool is_guest(void *block)
+{
+    return owner_of(block) != bm_tree_of(block)->owner;
+}
+
+static void verify_both(void)
+{
+    bm_arena_verify(host);
+    bm_arena_verify(arena);
+}
+
+TEST_WITHIN(guest, dirty_pages_of_a_host_come_before_clean_ones)
+{
+    size_t dirty = host->dirty_leaves;
+    void *block = allocate(arena, BYTES);
+    expect(bm_tree_of(block)->owner == host && owner_of(block) == arena);
+    expect(host->dirty_leaves < dirty);
+    expect(home_of(arena)->held_leaves == home_of(arena)->header_leaves);
+    expect(arena->guests == 1 && arena->slabs_live == 1);
+    verify_both();
+    core_heap_free(&heap, arena, block);
+}
+
+/* In a place where a slab of its size was, or where most of what is free is dirty. */
+TEST_WITHIN(guest, own_dirty_pages_come_before_those_of_a_host)
+{
+    remember(arena, NULL);
+    allocate_all(arena);
+    free_all_remotely(arena);
+    remember(arena, host);
+    unsigned guests = 0;
+    for (unsigned index = 0; index < BLOCKS / 2; index++) {
+        blocks[index] = allocate(arena, BYTES);
+        guests += is_guest(blocks[index]);
+    }
+    expect(guests == 0);
+    /* No slab of this size was there, and most free pages are clean. */
+    void *other = allocate(arena, 2000);
+    expect(is_guest(other));
+    core_heap_free(&heap, arena, other);
+    for (unsigned index = 0; index < BLOCKS / 2; index++)
+        core_heap_free(&heap, arena, blocks[index]);
+}
+
+TEST_WITHIN(guest, as_many_as_the_host_has_dirty_pages_for)
+{
+    unsigned guests = 0;
+    size_t held = home_of(host)->held_leaves;
+    allocate_all(arena);
+    for (unsigned index = 0; index < BLOCKS; index++)
+        guests += is_guest(blocks[index]);
+    expect(guests > BLOCKS / 2);
+    expect(home_of(host)->held_leaves <= held + 16);
+    verify_both();
+    free_all_remotely(arena);
+}
+
+/* Its frees would have to ask whose a slab is, for next to nothing. */
+TEST_WITHIN(guest, nobody_is_a_host_with_a_few_dirty_pages)
+{
+    bm_mutex_lock(&host->gate);
+    bm_arena_purge(host, &(struct bm_purge){.leaves = host->dirty_leaves - 4}, true);
+    bm_mutex_unlock(&host->gate);
+    expect(host->dirty_leaves > 0 && host->dirty_leaves < 16);
+    void *block = allocate(arena, BYTES);
+    expect(!is_guest(block));
+    core_heap_free(&heap, arena, block);
+}
+
+static void *hold_gate(void *barrier)
+{
+    bm_mutex_lock(&host->gate);
+    (void)pthread_barrier_wait(barrier);
+    (void)pthread_barrier_wait(barrier);
+    bm_mutex_unlock(&host->gate);
+    return NULL;
+}
+
+TEST_WITHIN(guest, nobody_waits_for_the_gate_of_a_host)
+{
+    pthread_t thread;
+    pthread_barrier_t barrier;
+    expect(pthread_barrier_init(&barrier, NULL, 2) == 0);
+    expect(pthread_create(&thread, NULL, hold_gate, &barrier) == 0);
+    (void)pthread_barrier_wait(&barrier);
+    void *block = allocate(arena, BYTES);
+    (void)pthread_barrier_wait(&barrier);
+    expect(pthread_join(thread, NULL) == 0);
+    expect(!is_guest(block));
+    core_heap_free(&heap, arena, block);
+}
+
+static bool has_no_room(struct bm_chunk_source *source, size_t bytes)
+{
+    (void)source;
+    (void)bytes;
+    return false;
+}
+
+TEST_WITHIN(guest, none_where_no_more_may_be_held)
+{
+    bool (*before)(struct bm_chunk_source *, size_t) = heap.source.has_room;
+    heap.source.has_room = has_no_room;
+    expect(core_heap_allocate(&heap, arena, BYTES) == NULL);
+    heap.source.has_room = before;
+    expect(arena->guests == 0);
+}
+
+/* An idle arena without a slab is final: nobody may make one there. */
+TEST_WITHIN(guest, none_of_a_host_without_a_slab)
+{
+    core_heap_free(&heap, host, live);
+    bm_mutex_lock(&host->gate);
+    bm_arena_retire(host, false);
+    bm_mutex_unlock(&host->gate);
+    expect(host->slabs_live == 0 && host->dirty_leaves > 200);
+    void *block = allocate(arena, BYTES);
+    expect(!is_guest(block));
+    core_heap_free(&heap, arena, block);
+    core_heap_adopt(host);
+    live = allocate(host, BYTES);
+}
+
+/* ---- frees ---- */
+
+TEST_WITHIN(guest, is_freed_by_anybody)
+{
+    void *of[4];
+    const struct bm_remote *of_host = atomic_load(&host->pending);
+    for (unsigned index = 0; index < 4; index++)
+        of[index] = allocate(arena, BYTES);
+    expect(is_guest(of[0]));
+    core_heap_free(&heap, arena, of[0]);
+    expect(bm_slab_is_free(core_heap_slab(of[0]), 0));
+    core_heap_free(&heap, host, of[1]);
+    core_heap_free(&heap, NULL, of[2]);
+    expect(atomic_load(&host->pending) == of_host && atomic_load(&arena->pending) != NULL);
+    verify_both();
+    shed(arena);
+    core_heap_free(&heap, arena, of[3]);
+}
+
+static void free_twice_by_arena(void *block)
+{
+    core_heap_free(&heap, arena, block);
+    core_heap_free(&heap, arena, block);
+}
+
+static void free_twice_by_host(void *block)
+{
+    core_heap_free(&heap, host, block);
+    core_heap_free(&heap, host, block);
+}
+
+static void free_by_host_and_arena(void *block)
+{
+    core_heap_free(&heap, host, block);
+    (void)bm_remote_find(bm_tree_of(block), block);
+}
+
+TEST_WITHIN(guest, double_frees_abort)
+{
+    void *block = allocate(arena, BYTES);
+    expect(is_guest(block));
+    expect(dies_saying("is free already", free_twice_by_arena, block));
+    expect(dies_saying("double free of 0x", free_twice_by_host, block));
+    expect(dies_saying("double free of 0x", free_by_host_and_arena, block));
+    core_heap_free(&heap, arena, block);
+}
+
+/* The fast path of free looks for the tree alone, not whose a slab in it is. */
+TEST_WITHIN(guest, a_tree_with_guests_is_nobodys_own_chunk)
+{
+    char *own = allocate(host, BYTES);
+    core_heap_free(&heap, host, own);
+    expect(bm_peek(*bm_arena_own_chunk(host, (uintptr_t)live)) == home_of(host));
+    void *block = allocate(arena, BYTES);
+    expect(bm_tree_of(block) == home_of(host));
+    expect(bm_peek(*bm_arena_own_chunk(host, (uintptr_t)live)) != home_of(host));
+    expect(!bm_arena_free_fast(host, block));
+    own = allocate(host, BYTES);
+    core_heap_free(&heap, host, own);
+    expect(bm_peek(*bm_arena_own_chunk(host, (uintptr_t)live)) != home_of(host));
+    core_heap_free(&heap, arena, block);
+    expect(bm_peek(*bm_arena_own_chunk(arena, (uintptr_t)block)) != bm_tree_of(block));
+    verify_both();
+    expect(core_heap_retire(&heap, arena));
+    arena = NULL;
+    shed(host);
+    own = allocate(host, BYTES);
+    core_heap_free(&heap, host, own);
+    expect(bm_peek(*bm_arena_own_chunk(host, (uintptr_t)live)) == home_of(host));
+}
+
+/* ---- the way back ---- */
+
+TEST_WITHIN(guest, goes_back_when_nothing_in_it_is_live)
+{
+    size_t dirty = host->dirty_leaves;
+    size_t slabs = host->slabs_live;
+    allocate_all(arena);
+    expect(arena->guests > 10 && host->slabs_live == slabs + arena->guests);
+    for (unsigned index = 0; index < BLOCKS; index++)
+        core_heap_free(&heap, arena, blocks[index]);
+    bm_arena_verify(arena);
+    expect(arena->guests <= 1); /* the current one */
+    expect(atomic_load(&host->returned) != NULL);
+    shed(host);
+    expect(atomic_load(&host->returned) == NULL && host->slabs_live == slabs + arena->guests);
+    expect(atomic_load(&home_of(host)->guests) == arena->guests);
+    expect(host->dirty_leaves + 16 >= dirty);
+}
+
+/* Who sweeps an arena whose owner sleeps reads remote words to the end. */
+TEST_WITHIN(guest, is_not_handed_over_before_a_sweep_is_done)
+{
+    void *block = allocate(arena, BYTES);
+    void *other = allocate(arena, 1000);
+    void *of_class[640];
+    for (unsigned index = 0; index < 640; index++)
+        of_class[index] = allocate(arena, 2000);
+    expect(is_guest(block) && is_guest(other) && is_guest(of_class[0]));
+    for (unsigned index = 0; index < 640; index++)
+        core_heap_free(&heap, NULL, of_class[index]);
+    bm_mutex_lock(&arena->gate);
+    bm_remote_sweep(arena);
+    expect(arena->left != NULL && arena->left->state == BM_SLAB_LEFT);
+    expect(atomic_load(&host->returned) == NULL);
+    bm_arena_verify(host);
+    bm_arena_shed(arena);
+    expect(arena->left == NULL && atomic_load(&host->returned) != NULL);
+    bm_mutex_unlock(&arena->gate);
+    shed(host);
+    core_heap_free(&heap, arena, block);
+    core_heap_free(&heap, arena, other);
+}
+
+TEST_WITHIN(guest, trim_and_decay_take_it_back)
+{
+    size_t purged = 0;
+    allocate_all(arena);
+    free_all_remotely(arena);
+    expect(atomic_load(&host->returned) != NULL);
+    bm_mutex_lock(&host->gate);
+    (void)bm_arena_decay(host, 5000, &purged);
+    expect(atomic_load(&host->returned) == NULL);
+    bm_mutex_unlock(&host->gate);
+    allocate_all(arena);
+    free_all_remotely(arena);
+    expect(atomic_load(&host->returned) != NULL);
+    core_heap_trim(&heap, host);
+    expect(atomic_load(&host->returned) == NULL && host->dirty_leaves == 0);
+    verify_both();
+}
+
+/* Its host may have been called before. */
+TEST_WITHIN(guest, decay_is_called_again_after_guests_were_sent_home)
+{
+    size_t purged = 0;
+    allocate_all(arena);
+    free_all_remotely(arena);
+    bm_mutex_lock(&arena->gate);
+    expect(bm_arena_decay(arena, 5000, &purged) == 5000 + BM_DECAY_STEP_MS);
+    bm_arena_decay(arena, 5000, &purged);
+    expect(!arena->has_sent_home);
+    bm_mutex_unlock(&arena->gate);
+}
+
+TEST_WITHIN(guest, of_an_ended_thread_stays_as_long_as_a_block_in_it)
+{
+    void *block = allocate(arena, BYTES);
+    expect(is_guest(block));
+    expect(!core_heap_retire(&heap, arena));
+    expect(arena->guests == 1 && arena->slabs_live == 1);
+    verify_both();
+    core_heap_free(&heap, arena, block);
+    expect(core_heap_retire(&heap, arena));
+    arena = NULL;
+    shed(host);
+    expect(!bm_tree_has_guests(home_of(host)));
+}
+
+/* Only its arena may take the slots of one, and look at its state. */
+TEST_WITHIN(guest, is_nothing_to_the_rounds_of_its_host)
+{
+    allocate_all(arena);
+    for (unsigned index = 1; index < BLOCKS; index++)
+        core_heap_free(&heap, NULL, blocks[index]);
+    struct bm_slab *slab = core_heap_slab(blocks[0]);
+    expect(is_guest(blocks[0]));
+    bm_mutex_lock(&host->gate);
+    (void)bm_arena_trim(host);
+    bm_arena_list_all(host);
+    bm_arena_take_every_slot(host, false);
+    bm_mutex_unlock(&host->gate);
+    expect(!slab->is_purged && slab->state != BM_SLAB_LISTED);
+    verify_both();
+    shed(arena);
+    core_heap_free(&heap, arena, blocks[0]);
+}
+
+TEST_WITHIN(guest, counts_in_the_figures_of_its_host)
+{
+    struct bm_arena_stats before = {0};
+    struct bm_arena_stats after = {0};
+    struct bm_utilization figures;
+    bm_arena_count(host, &before);
+    void *block = allocate(arena, BYTES);
+    bm_arena_count(host, &after);
+    expect(after.used_bytes == before.used_bytes + BYTES);
+    expect(after.slabs == before.slabs + 1);
+    bm_utilization_count(bm_tree_of(block), core_heap_slab(block), &figures);
+    expect(figures.slab_used_slots == 1 && figures.class_slabs > 1);
+    expect(!bm_utilization_should_move(bm_tree_of(block), core_heap_slab(block), true));
+    core_heap_free(&heap, arena, block);
+}
+
+/* A chunk used before may hold anything where a tree says whose its slabs are. */
+TEST_WITHIN(guest, a_tree_in_a_used_chunk_begins_without)
+{
+    bool is_zero = false;
+    char *chunk = heap.source.acquire(&heap.source, BM_PAGES_ANY, &is_zero);
+    memset(chunk, 0xa5, BM_CHUNK_BYTES);
+    struct bm_tree *tree = bm_tree_init(chunk, false, host, 0);
+    struct bm_slab *slab = bm_tree_make_slab(tree, 3, &is_zero);
+    expect(!bm_tree_has_guests(tree) && bm_slab_owner(tree, slab) == host);
+    expect(atomic_load(bm_tree_guest_of(tree, slab)) == NULL);
+    bm_tree_recycle_slab(tree, slab);
+    heap.source.publish(&heap.source, &tree->chunk);
+    heap.source.release(&heap.source, &tree->chunk);
+}
+
+/* ---- fork ---- */
+
+TEST_WITHIN(guest, remote_words_of_one_are_its_arenas_after_fork)
+{
+    void *block = allocate(arena, BYTES);
+    void *second = allocate(arena, BYTES);
+    expect(is_guest(block));
+    core_heap_free(&heap, NULL, block);
+    expect(atomic_load(&arena->pending) != NULL);
+    bm_remote_forget(host);
+    bm_remote_forget(arena);
+    expect(atomic_load(&arena->pending) == NULL);
+    bm_remote_recover(host);
+    expect(atomic_load(&arena->pending) == &bm_slab_remote_line(core_heap_slab(block))->word[0]);
+    bm_remote_recover(arena);
+    shed(arena);
+    core_heap_free(&heap, arena, second);
+}
