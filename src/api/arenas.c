@@ -134,7 +134,7 @@ static void add_hosts_of(struct bm_arena *arena, struct bm_arena *other)
 
 void bm_arenas_remember_host(struct bm_arena *arena, const struct bm_chunk *home)
 {
-    if (bm_chunk_of(arena) == home || has_host(arena, home))
+    if (bm_chunk_of(arena) == home || has_host(arena, home) || !bm_arena_may_keep(arena))
         return;
     bm_mutex_lock(&arena->gate);
     bm_system_lock();

@@ -279,19 +279,9 @@ static BM_SLOW void free_remote_slow(struct bm_tree *tree, void *block)
     bm_thread_tick();
 }
 
-static BM_SLOW void free_own(struct bm_tree *tree, struct bm_slab *slab, size_t slot)
+BM_INLINE void free_remote(struct bm_tree *tree, void *block)
 {
-    bm_arena_free_slow(bm_thread.arena, tree, slab, slot);
-    bm_thread_tick();
-}
-
-/* A slot of a tree that is another arena's, or has guests. */
-BM_INLINE void free_slot(struct bm_tree *tree, void *block)
-{
-    struct bm_remote_slot slot = bm_remote_find(tree, block);
-    if (bm_unlikely(slot.owner == bm_thread.arena))
-        free_own(tree, slot.slab, slot.index * 64 + bm_lowest_bit(slot.bit));
-    else if (bm_likely(bm_remote_free_fast(slot, block)))
+    if (bm_likely(bm_remote_free_fast(bm_remote_find(tree, block), block)))
         bm_thread_tick_seldom();
     else
         free_remote_slow(tree, block);
@@ -325,7 +315,7 @@ static void free_with_lookup(struct bm_chunk *chunk, void *block)
     else if (bm_slab_owner(place.tree, place.slab) == bm_thread.arena)
         bm_arena_free_slow(bm_thread.arena, place.tree, place.slab, place.slot);
     else
-        free_slot(place.tree, block);
+        free_remote(place.tree, block);
 }
 
 /* What lies in a tree of the thread's arena alone, or needs a look first. */
@@ -338,15 +328,33 @@ static BM_SLOW void free_other(struct bm_chunk *chunk, void *block)
     bm_thread_tick();
 }
 
+/* In a tree with guests, or where one is the thread's. */
+static BM_SLOW void free_in_shared(struct bm_tree *tree, void *block)
+{
+    struct bm_found found;
+    struct bm_arena *arena = bm_thread.arena;
+    const struct bm_slab *slab = bm_tree_slab_at(tree, bm_tree_offset(tree, block));
+    if (bm_slab_owner(tree, slab) != arena)
+        free_remote(tree, block);
+    else if (bm_likely(bm_arena_find_slot_in(arena, tree, block, &found)) &&
+             bm_likely(bm_arena_free_found(found)))
+        bm_thread_tick_seldom();
+    else
+        free_other(&tree->chunk, block);
+}
+
 void bm_block_free(void *block)
 {
     struct bm_chunk *chunk = bm_chunk_of(block);
     struct bm_tree *tree = (struct bm_tree *)chunk;
     if (bm_unlikely(!bm_system_has(chunk)))
         free_outside(block);
-    else if (bm_likely(chunk->kind == BM_CHUNK_TREE) && needs_no_lookup() &&
-             (tree->owner != bm_thread.arena || bm_tree_has_guests(tree)))
-        free_slot(tree, block);
+    else if (bm_unlikely(chunk->kind != BM_CHUNK_TREE) || bm_unlikely(!needs_no_lookup()))
+        free_other(chunk, block);
+    else if (bm_unlikely(bm_tree_has_guests(tree)))
+        free_in_shared(tree, block);
+    else if (bm_likely(tree->owner != bm_thread.arena))
+        free_remote(tree, block);
     else
         free_other(chunk, block);
 }

@@ -97,7 +97,7 @@ void bm_thread_remember_host(const struct bm_chunk *home)
 {
     if (bm_thread.arena == NULL)
         bm_thread.host = home;
-    else if (bm_arena_may_hold(bm_thread.arena))
+    else
         bm_arenas_remember_host(bm_thread.arena, home);
 }
 

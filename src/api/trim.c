@@ -3,6 +3,7 @@
 #include "api/arenas.h"
 #include "api/system_memory.h"
 #include "api/thread_arena.h"
+#include "core/listed.h"
 #include "core/page_block.h"
 #include "core/purge.h"
 #include "core/remote_free.h"
@@ -14,6 +15,7 @@ static void trim_own(struct bm_arena *arena)
     bm_mutex_lock(&arena->gate);
     bm_remote_merge(arena);
     bm_page_block_drop_all(arena);
+    bm_arena_shed(arena);
     bm_mutex_unlock(&arena->gate);
 }
 
@@ -21,10 +23,10 @@ static void trim_own(struct bm_arena *arena)
 static void return_guests(struct bm_arena *arena, void *unused)
 {
     (void)unused;
-    if (arena->guests == 0)
+    if (arena->guests == NULL)
         return;
     bm_remote_sweep(arena);
-    bm_remote_recycle_listed(arena, true);
+    bm_listed_recycle(arena, true);
     bm_arena_shed(arena);
 }
 
@@ -55,7 +57,8 @@ bool bm_take_every_slot(void)
     bool is_new = !bm_arena_takes_every_slot(arena);
     if (is_new) {
         bm_remote_merge(arena);
-        bm_arena_list_all(arena);
+        bm_listed_add_all(arena);
+        bm_arena_shed(arena);
     }
     bm_mutex_unlock(&arena->gate);
     bm_thread_leave(arena);

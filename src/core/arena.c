@@ -3,6 +3,7 @@
 #include "base/message.h"
 #include "core/borrowing.h"
 #include "core/guest.h"
+#include "core/listed.h"
 #include "core/own_chunks.h"
 #include "core/page_block.h"
 #include "core/purge.h"
@@ -175,34 +176,10 @@ struct bm_slab *bm_arena_make_page_block(struct bm_arena *arena, unsigned leaves
 
 /* ---- slabs ---- */
 
-static void list_slab(struct bm_arena *arena, struct bm_slab *slab)
-{
-    struct bm_slab **head = &arena->listed[slab->size_class];
-    slab->state = BM_SLAB_LISTED;
-    slab->idle_rounds = 0;
-    arena->round.has_found = true;
-    slab->previous = NULL;
-    slab->next = *head;
-    if (slab->next != NULL)
-        slab->next->previous = slab;
-    *head = slab;
-}
-
-static void unlist_slab(struct bm_arena *arena, struct bm_slab *slab)
-{
-    if (slab->next != NULL)
-        slab->next->previous = slab->previous;
-    if (slab->previous != NULL)
-        slab->previous->next = slab->next;
-    else
-        arena->listed[slab->size_class] = slab->next;
-    slab->state = BM_SLAB_UNLISTED;
-}
-
 void bm_arena_recycle(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab *slab)
 {
     if (slab->state == BM_SLAB_LISTED)
-        unlist_slab(arena, slab);
+        bm_listed_remove(arena, slab);
     bm_assert(slab->state == BM_SLAB_UNLISTED);
     if (slab->size_class != BM_PAGE_CLASS)
         count_slab(arena, slab->size_class, -1);
@@ -257,33 +234,11 @@ void bm_arena_settle(struct bm_arena *arena, struct bm_tree *tree, struct bm_sla
         bm_arena_recycle(arena, tree, slab);
     } else if (free >= quota || slab->state == BM_SLAB_LISTED) {
         if (slab->state != BM_SLAB_LISTED)
-            list_slab(arena, slab);
+            bm_listed_add(arena, slab);
         slab->credit = free == slots ? BM_CREDIT_ENDLESS : (int32_t)(slots - free);
     } else {
         slab->credit = (int32_t)(quota - free);
     }
-}
-
-static void list_if_free(struct bm_arena *arena, struct bm_slab *slab)
-{
-    bool is_guest = bm_slab_is_guest(bm_tree_of(slab), slab);
-    if (is_guest || slab->state != BM_SLAB_UNLISTED || slab->size_class == BM_PAGE_CLASS)
-        return;
-    unsigned free = bm_slab_count_free(slab);
-    slab->credit = 1; /* the next free lists it */
-    if (free == 0)
-        return;
-    list_slab(arena, slab);
-    slab->credit = (int32_t)(bm_slab_slots(slab) - free);
-}
-
-void bm_arena_list_all(struct bm_arena *arena)
-{
-    bm_arena_take_every_slot(arena, true);
-    for (unsigned bucket = 0; bucket < BM_BUCKETS; bucket++)
-        for (struct bm_tree *tree = arena->buckets[bucket]; tree != NULL; tree = tree->next)
-            for (unsigned number = 1; number < tree->slabs_made; number++)
-                list_if_free(arena, &tree->slabs[number]);
 }
 
 /* ---- cursors ---- */
@@ -309,53 +264,19 @@ static void retire_cursor(struct bm_arena *arena, struct bm_cursor *cursor)
     bm_arena_settle(arena, bm_tree_of(slab), slab);
 }
 
-/* The listed slab to take slots from: of the first few the one at the lowest address, so that trees
- * further up run empty (docs/decisions/0015). */
-static struct bm_slab *next_listed(struct bm_arena *arena, unsigned size_class)
-{
-    enum { LOOKED_AT = 4 };
-    struct bm_slab *lowest = arena->listed[size_class];
-    struct bm_slab *slab = lowest;
-    for (unsigned looked_at = 1; slab != NULL && looked_at < LOOKED_AT; looked_at++) {
-        slab = slab->next;
-        if (slab != NULL && slab < lowest)
-            lowest = slab;
-    }
-    return lowest;
-}
-
-/* Takes that off its list, or where there is no room for the pages that it lacks, one that lacks
- * none. NULL: there is none. */
-static struct bm_slab *take_listed(struct bm_arena *arena, unsigned size_class)
-{
-    struct bm_slab *slab = next_listed(arena, size_class);
-    if (slab != NULL && slab->is_purged &&
-        !bm_arena_has_room(arena, bm_tree_clean_leaves(bm_tree_of(slab), slab)))
-        for (slab = arena->listed[size_class]; slab != NULL && slab->is_purged;)
-            slab = slab->next;
-    if (slab == NULL)
-        return NULL;
-    struct bm_tree *tree = bm_tree_of(slab);
-    unlist_slab(arena, slab);
-    if (slab->is_purged) {
-        bm_tree_touch_slab(tree, slab);
-        bm_arena_count_leaves(arena, tree);
-    }
-    return slab;
-}
-
 /* Finds free slots for a cursor that has none at hand: in a listed slab, where others freed some,
- * in words that were never used, in a new slab, of dirty pages if anybody has some. Without memory none, until all are listed. Gate. */
+ * in words that were never used, in a new slab, of pages that are dirty elsewhere if there are none
+ * here. Without memory none, until all are listed. Gate. */
 static bool find_slots(struct bm_arena *arena, struct bm_cursor *cursor, unsigned size_class)
 {
     struct bm_slab *slab = NULL;
     if (arena->listed[size_class] != NULL && !bm_remote_is_due(arena))
-        slab = take_listed(arena, size_class);
+        slab = bm_listed_take(arena, size_class);
     if (slab == NULL) {
         bm_remote_merge(arena);
         if (aim_again(arena, cursor))
             return true;
-        slab = take_listed(arena, size_class);
+        slab = bm_listed_take(arena, size_class);
     }
     if (slab == NULL && !BM_HARDENED && bm_cursor_aim(cursor, bm_cursor_slab(cursor)))
         return true;
@@ -457,7 +378,7 @@ struct bm_arena *bm_arena_create(struct bm_chunk_source *source)
 static bool is_small_and_unused(const struct bm_arena *arena)
 {
     struct bm_tree *home = bm_tree_of(arena);
-    if (arena->trees != 1 || arena->guests != 0 || bm_tree_has_guests(home) ||
+    if (arena->trees != 1 || arena->guests != NULL || bm_tree_has_guests(home) ||
         home->held_leaves > home->header_leaves + RESTING_LEAVES_MAX)
         return false;
     for (unsigned number = 1; number < home->slabs_made; number++) {
@@ -486,7 +407,7 @@ void bm_arena_retire(struct bm_arena *arena, bool may_rest)
     bool rests = may_rest && bm_arena_may_hold(arena) && !arena->source->spares_addresses &&
                  is_small_and_unused(arena);
     arena->rest = rests ? BM_REST_NEW : BM_REST_NONE;
-    bm_remote_recycle_listed(arena, !rests);
+    bm_listed_recycle(arena, !rests);
     bm_own_chunks_clear(arena);
     bm_arena_take_every_slot(arena, false);
     arena->has_owner = false;

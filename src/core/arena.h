@@ -85,7 +85,8 @@ struct bm_arena {
     struct bm_tree *buckets[BM_BUCKETS];       /* gate */
     uint32_t open_buckets;                     /* bit o: buckets[o] has a tree; gate */
     unsigned kept_leaves;                      /* sum over kept; gate */
-    size_t guests;                             /* slabs in trees of others; gate */
+    struct bm_guest *guests;                   /* slabs in trees of others; gate */
+    size_t guest_count;                        /* gate */
     struct bm_slab *left;                      /* those that have left, and were not sent; gate */
     size_t slabs_live;                         /* gate; zero and idle is final, so read without */
     _Atomic bool takes_every_slot;  /* however few of its slab are free; changed under the gate */
@@ -215,10 +216,6 @@ static inline bool bm_arena_takes_every_slot(const struct bm_arena *arena)
 /* Gate. */
 void bm_arena_take_every_slot(struct bm_arena *arena, bool takes);
 
-/* Lists every slab that has a free slot, however few, and those to come: for an owner that gets no
- * more memory, until it gets some for a slab, or an interval has passed. Owner, under the gate. */
-void bm_arena_list_all(struct bm_arena *arena);
-
 /* Gives every empty tree back to the source, and if nothing may lie dirty, all free pages. Gate; no
  * pointer into a tree survives it. */
 void bm_arena_shed(struct bm_arena *arena);
@@ -283,13 +280,11 @@ struct bm_found {
     size_t slot;
 };
 
-/* Looks up a slot of which no other thread has freed the block. False: the address starts none of
- * this arena, or it needs a closer look to tell. */
-BM_INLINE bool bm_arena_find_slot(struct bm_arena *arena, void *block, struct bm_found *found)
+/* Looks up a slot of the arena in a tree, of which no other thread has freed the block. False: the
+ * address starts none, or it needs a closer look to tell. */
+BM_INLINE bool bm_arena_find_slot_in(struct bm_arena *arena, struct bm_tree *tree, void *block,
+                                     struct bm_found *found)
 {
-    struct bm_tree *tree = bm_tree_of(block);
-    if (bm_unlikely(bm_peek(*bm_arena_own_chunk(arena, (uintptr_t)block - 1)) != tree))
-        return false;
     uint32_t offset = bm_tree_offset(tree, block);
     struct bm_slab *slab = bm_tree_slab_at(tree, offset);
     size_t slot;
@@ -301,6 +296,14 @@ BM_INLINE bool bm_arena_find_slot(struct bm_arena *arena, void *block, struct bm
     atomic_signal_fence(memory_order_acquire);
     *found = (struct bm_found){.slab = slab, .word = &slab->free[slot / 64], .slot = slot};
     return true;
+}
+
+/* The same in any of the trees that are known to be the arena's, all slabs included. */
+BM_INLINE bool bm_arena_find_slot(struct bm_arena *arena, void *block, struct bm_found *found)
+{
+    struct bm_tree *tree = bm_tree_of(block);
+    return bm_likely(bm_peek(*bm_arena_own_chunk(arena, (uintptr_t)block - 1)) == tree) &&
+           bm_arena_find_slot_in(arena, tree, block, found);
 }
 
 /*
@@ -316,22 +319,27 @@ BM_INLINE bool bm_arena_find_fast(struct bm_arena *arena, void *block, struct bm
 }
 
 /*
- * Frees a slot of the owner's arena. False: this block needs a closer look (bm_arena_free_slow
- * and the checks before it); nothing was changed but the credit.
+ * Frees a slot that was found. False: it needs a closer look (bm_arena_free_slow and the checks
+ * before it); nothing was changed but the credit.
  *
  * The bit's store is the last touch of the slab and releases all that came before: another
  * thread that sees it under the gate may recycle the slab at once.
  */
-BM_INLINE bool bm_arena_free_fast(struct bm_arena *arena, void *block)
+BM_INLINE bool bm_arena_free_found(struct bm_found found)
 {
-    struct bm_found found;
-    if (bm_unlikely(!bm_arena_find_slot(arena, block, &found)))
-        return false;
     uint64_t bits = atomic_load_explicit(found.word, memory_order_relaxed);
     if (bm_unlikely(bm_test_and_set_or_last(&bits, found.slot, &found.slab->credit)))
         return false;
     atomic_store_explicit(found.word, bits, memory_order_release);
     return true;
+}
+
+/* Frees a slot of the owner's arena. False: as above, or in a tree that is not known to be all
+ * the arena's. */
+BM_INLINE bool bm_arena_free_fast(struct bm_arena *arena, void *block)
+{
+    struct bm_found found;
+    return bm_likely(bm_arena_find_slot(arena, block, &found)) && bm_arena_free_found(found);
 }
 
 #endif

@@ -104,19 +104,28 @@ void bm_buddy_tree_init(struct bm_buddy_tree *tree, unsigned depth)
     tree->depth = (uint16_t)depth;
 }
 
+/* The level of the smallest free blocks that hold 2^order leaves. False: there is none. */
+BM_INLINE bool find_level(const struct bm_buddy_tree *tree, unsigned order, unsigned *level)
+{
+    if (order > tree->depth)
+        return false;
+    uint64_t candidates = tree->free_levels & bm_low_mask(tree->depth - order + 1);
+    if (candidates == 0)
+        return false;
+    *level = bm_highest_bit(candidates);
+    return true;
+}
+
 /* Of the smallest blocks that fit, the one that `choose` takes. */
 BM_INLINE bool allocate(struct bm_buddy_tree *tree, unsigned order, unsigned leaves,
                         unsigned choose(const struct bm_buddy_tree *tree, unsigned of_level),
                         unsigned *first)
 {
-    if (order > tree->depth)
+    unsigned level;
+    if (!find_level(tree, order, &level))
         return false;
     bm_assert(leaves >= 1 && leaves <= 1U << order);
     unsigned wanted_level = tree->depth - order;
-    uint64_t candidates = tree->free_levels & bm_low_mask(wanted_level + 1);
-    if (candidates == 0)
-        return false;
-    unsigned level = bm_highest_bit(candidates);
     unsigned node = choose(tree, level);
     mark_taken(tree, node);
     for (; level < wanted_level; level++) {
@@ -133,6 +142,15 @@ bool bm_buddy_tree_allocate(struct bm_buddy_tree *tree, unsigned order, unsigned
                             unsigned *first)
 {
     return allocate(tree, order, leaves, lowest_free_node, first);
+}
+
+bool bm_buddy_tree_find(const struct bm_buddy_tree *tree, unsigned order, unsigned *first)
+{
+    unsigned level;
+    if (!find_level(tree, order, &level))
+        return false;
+    *first = first_leaf_below(tree, lowest_free_node(tree, level));
+    return true;
 }
 
 bool bm_buddy_tree_allocate_at_random(struct bm_buddy_tree *tree, unsigned order, unsigned leaves,

@@ -67,6 +67,9 @@ BM_MUST_CHECK bool bm_buddy_tree_allocate(struct bm_buddy_tree *tree, unsigned o
 BM_MUST_CHECK bool bm_buddy_tree_allocate_at_random(struct bm_buddy_tree *tree, unsigned order,
                                                     unsigned leaves, unsigned *first);
 
+/* Where bm_buddy_tree_allocate would take them; false: no free block is large enough. */
+bool bm_buddy_tree_find(const struct bm_buddy_tree *tree, unsigned order, unsigned *first);
+
 /* Takes exactly the leaves [first, first + leaves) if all of them are free: how a block grows in
  * place. False: some leaf is not free, and nothing changed. */
 BM_MUST_CHECK bool bm_buddy_tree_claim(struct bm_buddy_tree *tree, unsigned first, unsigned leaves);

@@ -4,35 +4,40 @@
 #include "core/own_chunks.h"
 
 enum {
-    HOST_DIRTY_LEAVES = 16, /* with fewer nobody becomes a host, whose frees get slower */
+    HOST_DIRTY_LEAVES = 64, /* with fewer nobody becomes a host, whose frees get slower */
     TREES_LOOKED_AT = 16,   /* of a host */
 };
 
-/* Whether the arena's own next slab of so many leaves is likely to be made of dirty ones. */
 static bool has_dirty(struct bm_arena *arena, unsigned leaves)
 {
     struct bm_tree *tree = bm_arena_find_tree(arena, bm_order_of(leaves));
-    return tree != NULL && tree->dirty_leaves >= leaves &&
-           (bm_tree_has_old_place(tree, leaves) ||
-            tree->dirty_leaves * 2U >= tree->pages.free_leaves);
+    return tree != NULL && bm_tree_next_is_dirty(tree, leaves);
 }
 
-/* Of a host's trees, the fullest first, one in which a slab of as many leaves lay, else one with so
- * many dirty leaves. NULL: none of the first few. */
+/* Of a host's trees, the fullest first, one that has dirty leaves for a slab. NULL: none of the
+ * first few. */
 static struct bm_tree *find_tree(struct bm_arena *host, unsigned leaves)
 {
-    struct bm_tree *dirty = NULL;
     unsigned looked_at = 0;
     for (unsigned bucket = bm_order_of(leaves); bucket <= BM_BUDDY_MAX_DEPTH; bucket++)
         for (struct bm_tree *tree = host->buckets[bucket]; tree != NULL; tree = tree->next) {
-            if (bm_tree_has_old_place(tree, leaves))
+            if (bm_tree_next_is_dirty(tree, leaves))
                 return tree;
-            if (dirty == NULL && tree->dirty_leaves >= leaves)
-                dirty = tree;
             if (++looked_at == TREES_LOOKED_AT)
-                return dirty;
+                return NULL;
         }
-    return dirty;
+    return NULL;
+}
+
+static void join(struct bm_arena *arena, struct bm_guest *guest)
+{
+    guest->previous = NULL;
+    guest->next = arena->guests;
+    if (guest->next != NULL)
+        guest->next->previous = guest;
+    arena->guests = guest;
+    arena->guest_count++;
+    atomic_store_explicit(&guest->of, arena, memory_order_relaxed);
 }
 
 /* Both gates. */
@@ -42,14 +47,13 @@ static struct bm_slab *make_at(struct bm_arena *host, struct bm_arena *arena, un
     bm_arena_shed(host);
     struct bm_tree *tree = find_tree(host, leaves);
     /* An idle arena without a slab is going to end. */
-    if (tree == NULL || host->slabs_live == 0 || host->dirty_leaves < HOST_DIRTY_LEAVES ||
-        !host->source->has_room(host->source, (size_t)leaves * BM_LEAF_BYTES))
+    if (tree == NULL || host->slabs_live == 0 || host->dirty_leaves < HOST_DIRTY_LEAVES)
         return NULL;
     bool is_zero;
     struct bm_slab *slab = bm_tree_make_slab(tree, size_class, &is_zero);
-    bm_assert(slab != NULL);
-    atomic_store_explicit(bm_tree_guest_of(tree, slab), arena, memory_order_relaxed);
-    atomic_fetch_add(&tree->guests, 1);
+    bm_assert(slab != NULL && !is_zero);
+    join(arena, bm_tree_guest(tree, slab));
+    atomic_fetch_add(&tree->guest_count, 1);
     bm_own_chunks_remove(host, tree);
     host->slabs_live++;
     bm_arena_file_tree(host, tree);
@@ -59,7 +63,8 @@ static struct bm_slab *make_at(struct bm_arena *host, struct bm_arena *arena, un
 struct bm_slab *bm_guest_make(struct bm_arena *arena, unsigned size_class)
 {
     struct bm_slab *slab = NULL;
-    if (bm_likely(!arena->has_hosts) || has_dirty(arena, bm_size_classes[size_class].leaves))
+    if (bm_likely(!arena->has_hosts) || !bm_arena_may_keep(arena) ||
+        has_dirty(arena, bm_size_classes[size_class].leaves))
         return NULL;
     for (unsigned index = 0; index < BM_HOSTS && slab == NULL; index++) {
         struct bm_arena *host = bm_arena_host(arena, index);
@@ -68,16 +73,36 @@ struct bm_slab *bm_guest_make(struct bm_arena *arena, unsigned size_class)
         slab = make_at(host, arena, size_class);
         bm_mutex_unlock(&host->gate);
     }
-    if (slab != NULL) {
-        arena->guests++;
+    if (slab != NULL)
         bm_arena_add_slab(arena, size_class);
-    }
     return slab;
 }
 
+bool bm_guest_try_lock_host(struct bm_arena *arena, const struct bm_slab *slab)
+{
+    struct bm_arena *host = bm_tree_of(slab)->owner;
+    return host == arena || bm_mutex_try_lock(&host->gate);
+}
+
+void bm_guest_unlock_host(struct bm_arena *arena, const struct bm_slab *slab)
+{
+    struct bm_arena *host = bm_tree_of(slab)->owner;
+    if (host != arena)
+        bm_mutex_unlock(&host->gate);
+}
+
+/* ---- the way back ---- */
+
 void bm_guest_leave(struct bm_arena *arena, struct bm_slab *slab)
 {
-    arena->guests--;
+    struct bm_guest *guest = bm_tree_guest(bm_tree_of(slab), slab);
+    if (guest->next != NULL)
+        guest->next->previous = guest->previous;
+    if (guest->previous != NULL)
+        guest->previous->next = guest->next;
+    else
+        arena->guests = guest->next;
+    arena->guest_count--;
     slab->state = BM_SLAB_LEFT;
     slab->next = arena->left;
     arena->left = slab;
@@ -110,8 +135,8 @@ static void take_back(struct bm_arena *host, struct bm_slab *slab)
 {
     struct bm_tree *tree = bm_tree_of(slab);
     bm_assert(tree->owner == host && slab->state == BM_SLAB_LEFT);
-    atomic_store_explicit(bm_tree_guest_of(tree, slab), NULL, memory_order_relaxed);
-    atomic_fetch_sub_explicit(&tree->guests, 1, memory_order_relaxed);
+    atomic_store_explicit(&bm_tree_guest(tree, slab)->of, NULL, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&tree->guest_count, 1, memory_order_relaxed);
     bm_tree_recycle_slab(tree, slab);
     host->slabs_live--;
     bm_arena_file_tree(host, tree);

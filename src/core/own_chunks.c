@@ -21,7 +21,7 @@ void bm_own_chunks_add(struct bm_arena *arena, struct bm_tree *tree)
         return;
     atomic_store(own, tree);
     /* A guest that came in between, which no test can time: GCOVR_EXCL_START */
-    if (bm_unlikely(atomic_load(&tree->guests) != 0))
+    if (bm_unlikely(atomic_load(&tree->guest_count) != 0))
         empty(arena, own);
     /* GCOVR_EXCL_STOP */
 }

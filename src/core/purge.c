@@ -1,6 +1,7 @@
 #include "core/purge.h"
 
 #include "core/guest.h"
+#include "core/listed.h"
 #include "core/page_block.h"
 #include "core/remote_free.h"
 
@@ -35,9 +36,9 @@ static const struct bm_remote *pending(struct bm_arena *arena)
 }
 
 /* Whether it is the arena's, and nobody takes a slot of it without the gate. */
-static bool is_at_rest(struct bm_tree *tree, const struct bm_slab *slab)
+static bool is_at_rest(struct bm_arena *arena, const struct bm_slab *slab)
 {
-    return !bm_slab_is_guest(tree, slab) && slab->size_class != BM_PAGE_CLASS &&
+    return bm_slab_owner(bm_tree_of(slab), slab) == arena && slab->size_class != BM_PAGE_CLASS &&
            (slab->state == BM_SLAB_LISTED || slab->state == BM_SLAB_UNLISTED);
 }
 
@@ -46,16 +47,16 @@ static void purge_slabs(struct bm_arena *arena, struct bm_purge *purge)
     for (unsigned bucket = 0; bucket < BM_BUCKETS; bucket++)
         for (struct bm_tree *tree = arena->buckets[bucket]; tree != NULL; tree = tree->next) {
             for (unsigned number = 1; number < tree->slabs_made; number++)
-                if (is_at_rest(tree, &tree->slabs[number]))
+                if (is_at_rest(arena, &tree->slabs[number]))
                     bm_tree_purge_slab(tree, &tree->slabs[number], arena->source, purge);
             bm_arena_count_leaves(arena, tree);
         }
 }
 
 /* Whether it is listed, or would be if an owner that sleeps had merged what others freed. */
-static bool has_room(const struct bm_arena *arena, struct bm_slab *slab, bool has_pending)
+static bool has_room(struct bm_arena *arena, struct bm_slab *slab, bool has_pending)
 {
-    if (!is_at_rest(bm_tree_of(slab), slab))
+    if (!is_at_rest(arena, slab))
         return false;
     if (slab->state == BM_SLAB_LISTED || !has_pending)
         return slab->state == BM_SLAB_LISTED;
@@ -65,25 +66,57 @@ static bool has_room(const struct bm_arena *arena, struct bm_slab *slab, bool ha
     return free >= bm_arena_slots_worth_taking(arena, slab);
 }
 
-static void visit_tree(struct bm_arena *arena, struct bm_tree *tree, struct bm_purge *purge)
+static void visit_slab(struct bm_arena *arena, struct bm_slab *slab, struct bm_purge *purge)
 {
     bool has_pending = pending(arena) != NULL;
+    if (!has_room(arena, slab, has_pending))
+        return;
+    bool is_new = slab->idle_rounds < IDLE_ROUNDS;
+    size_t before = purge->leaves;
+    if (is_new)
+        slab->idle_rounds++;
+    else
+        bm_tree_purge_slab(bm_tree_of(slab), slab, arena->source, purge);
+    if (is_new || purge->leaves != before)
+        arena->round.has_found = true;
+}
+
+static void visit_tree(struct bm_arena *arena, struct bm_tree *tree, struct bm_purge *purge)
+{
     if (tree->has_huge_pages)
         return;
-    for (unsigned number = 1; number < tree->slabs_made && purge->leaves != 0; number++) {
-        struct bm_slab *slab = &tree->slabs[number];
-        if (!has_room(arena, slab, has_pending))
-            continue;
-        bool is_new = slab->idle_rounds < IDLE_ROUNDS;
-        size_t before = purge->leaves;
-        if (is_new)
-            slab->idle_rounds++;
-        else
-            bm_tree_purge_slab(tree, slab, arena->source, purge);
-        if (is_new || purge->leaves != before)
-            arena->round.has_found = true;
-    }
+    for (unsigned number = 1; number < tree->slabs_made && purge->leaves != 0; number++)
+        visit_slab(arena, &tree->slabs[number], purge);
     bm_arena_count_leaves(arena, tree);
+}
+
+/* All at once, at the end of a round. One whose host's gate is taken waits for the next. */
+static void visit_guests(struct bm_arena *arena, struct bm_purge *purge)
+{
+    for (struct bm_guest *guest = arena->guests; guest != NULL; guest = guest->next) {
+        struct bm_tree *tree = bm_tree_of(guest);
+        if (tree->has_huge_pages || purge->leaves == 0 ||
+            !bm_guest_try_lock_host(arena, bm_guest_slab(guest))) {
+            arena->round.has_found |= !tree->has_huge_pages;
+            continue;
+        }
+        visit_slab(arena, bm_guest_slab(guest), purge);
+        bm_arena_count_leaves(tree->owner, tree);
+        bm_guest_unlock_host(arena, bm_guest_slab(guest));
+    }
+}
+
+static void purge_guests(struct bm_arena *arena, struct bm_purge *purge)
+{
+    for (struct bm_guest *guest = arena->guests; guest != NULL; guest = guest->next) {
+        struct bm_slab *slab = bm_guest_slab(guest);
+        struct bm_tree *tree = bm_tree_of(guest);
+        if (!is_at_rest(arena, slab) || !bm_guest_try_lock_host(arena, slab))
+            continue;
+        bm_tree_purge_slab(tree, slab, arena->source, purge);
+        bm_arena_count_leaves(tree->owner, tree);
+        bm_guest_unlock_host(arena, slab);
+    }
 }
 
 static void begin_round(struct bm_arena *arena)
@@ -108,6 +141,8 @@ static void step_round(struct bm_arena *arena, struct bm_purge *purge, unsigned 
         if (tree == NULL) {
             round->bucket++;
             round->next = is_under_way(round) ? arena->buckets[round->bucket] : NULL;
+            if (!is_under_way(round))
+                visit_guests(arena, purge);
             continue;
         }
         round->next = tree->next;
@@ -136,32 +171,44 @@ size_t bm_arena_trim(struct bm_arena *arena)
     struct bm_purge purge = {.leaves = SIZE_MAX, .is_exact = true};
     bm_guest_take_back(arena);
     bm_remote_sweep(arena);
-    bm_remote_recycle_listed(arena, true);
+    bm_listed_recycle(arena, true);
     bm_arena_purge(arena, &purge, true);
     purge_slabs(arena, &purge);
+    purge_guests(arena, &purge);
     bm_arena_shed(arena); /* last: it purges too, and does not count */
     return purge.bytes + bm_page_block_purge(arena, BM_KEPT_USED);
 }
 
-static size_t purgeable_leaves_of(struct bm_tree *tree, struct bm_slab *slab, size_t page_bytes)
+static size_t purgeable_leaves_of(struct bm_arena *arena, struct bm_slab *slab)
 {
     unsigned first = bm_slab_first_leaf(slab);
     unsigned leaves = 0;
     size_t sum = 0;
-    while (is_at_rest(tree, slab) && (leaves = bm_tree_free_leaves_of_slab(
-                                          tree, slab, page_bytes, first + leaves, &first)) != 0)
+    while (is_at_rest(arena, slab) &&
+           (leaves = bm_tree_free_leaves_of_slab(bm_tree_of(slab), slab, arena->source->page_bytes,
+                                                 first + leaves, &first)) != 0)
         sum += leaves;
+    return sum;
+}
+
+static size_t purgeable_leaves_of_guests(struct bm_arena *arena)
+{
+    size_t sum = 0;
+    for (struct bm_guest *guest = arena->guests; guest != NULL; guest = guest->next)
+        if (bm_guest_try_lock_host(arena, bm_guest_slab(guest))) {
+            sum += purgeable_leaves_of(arena, bm_guest_slab(guest));
+            bm_guest_unlock_host(arena, bm_guest_slab(guest));
+        }
     return sum;
 }
 
 size_t bm_arena_purgeable_bytes(struct bm_arena *arena)
 {
-    size_t leaves = arena->dirty_leaves;
+    size_t leaves = arena->dirty_leaves + purgeable_leaves_of_guests(arena);
     for (unsigned bucket = 0; bucket < BM_BUCKETS; bucket++)
         for (struct bm_tree *tree = arena->buckets[bucket]; tree != NULL; tree = tree->next)
             for (unsigned number = 1; number < tree->slabs_made; number++)
-                leaves +=
-                    purgeable_leaves_of(tree, &tree->slabs[number], arena->source->page_bytes);
+                leaves += purgeable_leaves_of(arena, &tree->slabs[number]);
     return leaves * BM_LEAF_BYTES;
 }
 
@@ -182,7 +229,7 @@ static void sweep_and_end_rest(struct bm_arena *arena)
     /* First, so that no remote word of what is recycled is pending. */
     bm_remote_sweep(arena);
     if (is_over)
-        bm_remote_recycle_listed(arena, true);
+        bm_listed_recycle(arena, true);
     bm_arena_shed(arena);
 }
 
@@ -233,7 +280,7 @@ uint64_t bm_arena_decay(struct bm_arena *arena, uint64_t now_ms, size_t *purged_
 {
     struct bm_decay *decay = &arena->decay;
     int delay_ms = arena->source->purge_delay_ms;
-    bm_guest_take_back(arena);
+    bm_arena_shed(arena); /* takes back what guests returned */
     if (bm_decay_begin_interval(decay, arena->dirty_leaves, now_ms, delay_ms))
         look_around(arena, now_ms, purged_leaves);
     size_t step = bm_decay_take_step(decay, arena->dirty_leaves, STEP_LEAVES, now_ms);

@@ -267,21 +267,3 @@ void bm_remote_recover(struct bm_arena *arena)
             for (unsigned number = 1; number < tree->slabs_made; number++)
                 recover_slab(tree, &tree->slabs[number]);
 }
-
-void bm_remote_recycle_listed(struct bm_arena *arena, bool lenders_too)
-{
-    for (unsigned size_class = 0; size_class < BM_SIZE_CLASSES; size_class++) {
-        if (!lenders_too && bm_lender_of_class(size_class) == size_class)
-            continue;
-        struct bm_slab *next;
-        for (struct bm_slab *slab = arena->listed[size_class]; slab != NULL; slab = next) {
-            next = slab->next;
-            unsigned free = 0;
-            for (unsigned index = 0; index < BM_SLAB_WORDS; index++)
-                free +=
-                    bm_count_bits(atomic_load_explicit(&slab->free[index], memory_order_acquire));
-            if (free == bm_slab_slots(slab))
-                bm_arena_recycle(arena, bm_tree_of(slab), slab);
-        }
-    }
-}

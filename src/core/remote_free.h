@@ -117,8 +117,4 @@ void bm_remote_sweep(struct bm_arena *arena);
 void bm_remote_forget(struct bm_arena *arena);
 void bm_remote_recover(struct bm_arena *arena);
 
-/* Recycles listed slabs that have no live slot; those of classes that lend, only if asked to. Any
- * thread, under the gate. */
-void bm_remote_recycle_listed(struct bm_arena *arena, bool lenders_too);
-
 #endif

@@ -131,8 +131,9 @@ static struct bm_slab *take_descriptor(struct bm_tree *tree, unsigned leaves)
     /* In a chunk used before this may hold anything, and so may a remote line. Looking is free where it is
      * zero: reading an untouched page does not make it resident. */
     struct bm_remote_line *line = bm_slab_remote_line(slab);
-    if (atomic_load_explicit(bm_tree_guest_of(tree, slab), memory_order_relaxed) != NULL)
-        atomic_store_explicit(bm_tree_guest_of(tree, slab), NULL, memory_order_relaxed);
+    struct bm_guest *guest = bm_tree_guest(tree, slab);
+    if (atomic_load_explicit(&guest->of, memory_order_relaxed) != NULL)
+        atomic_store_explicit(&guest->of, NULL, memory_order_relaxed);
     for (unsigned index = 0; index < BM_SLAB_WORDS; index++) {
         struct bm_remote *word = &line->word[index];
         if (atomic_load_explicit(&word->bits, memory_order_relaxed) != 0)
@@ -162,20 +163,33 @@ static bool take_old_place(struct bm_tree *tree, const struct bm_slab *slab, uns
            bm_buddy_tree_claim(&tree->pages, *first, leaves);
 }
 
-bool bm_tree_has_old_place(struct bm_tree *tree, unsigned leaves)
-{
-    const struct bm_slab *slab = tree->vacant[bm_tree_vacant_list(leaves)];
-    return slab != NULL && slab->leaves == leaves &&
-           tree->slab_of_leaf[bm_slab_first_leaf(slab)] == 0 &&
-           count_dirty(tree, bm_slab_first_leaf(slab), leaves) == leaves;
-}
-
 static void take_new_place(struct bm_tree *tree, unsigned leaves, unsigned order, unsigned *first)
 {
     bool is_found = BM_HARDENED
                         ? bm_buddy_tree_allocate_at_random(&tree->pages, order, leaves, first)
                         : bm_buddy_tree_allocate(&tree->pages, order, leaves, first);
     bm_assert(is_found);
+}
+
+static bool are_free(const struct bm_tree *tree, unsigned first, unsigned leaves)
+{
+    unsigned leaf = first;
+    while (leaf < first + leaves && tree->slab_of_leaf[leaf] == 0)
+        leaf++;
+    return leaf == first + leaves;
+}
+
+bool bm_tree_next_is_dirty(struct bm_tree *tree, unsigned leaves)
+{
+    const struct bm_slab *old = tree->vacant[bm_tree_vacant_list(leaves)];
+    unsigned first;
+    if (tree->dirty_leaves < leaves)
+        return false;
+    if (old != NULL && old->leaves == leaves && are_free(tree, bm_slab_first_leaf(old), leaves) &&
+        count_dirty(tree, bm_slab_first_leaf(old), leaves) == leaves)
+        return true;
+    return bm_buddy_tree_find(&tree->pages, bm_order_of(leaves), &first) &&
+           count_dirty(tree, first, leaves) == leaves;
 }
 
 /* A descriptor and its leaves; the caller fills in class, slots and state. */

@@ -39,6 +39,13 @@ enum {
 
 struct bm_arena;
 
+/* Whose a slab is, if not the tree's owner's (guest.h). */
+struct bm_guest {
+    _Atomic(struct bm_arena *) of; /* NULL: no guest; changed under the gate, read by any */
+    struct bm_guest *next;         /* of that arena, under its gate */
+    struct bm_guest *previous;
+};
+
 struct bm_tree {
     struct bm_chunk chunk;
     uint16_t slabs_made; /* numbers handed out so far, 0 included */
@@ -49,11 +56,11 @@ struct bm_tree {
     uint16_t held_leaves;   /* those whose dirty bit is set, free or not */
     uint16_t counted_dirty; /* dirty_leaves and held_leaves as far as the arena knows */
     uint16_t counted_held;
-    bool has_huge_pages;     /* or may have: then time purges no less than one of them */
-    bool has_guards;         /* the leaves left out for them are inaccessible; of the API layer */
-    _Atomic uint16_t guests; /* guest.h; changed under the gate, read by any */
-    struct bm_arena *owner;  /* constant while the tree lives */
-    struct bm_tree *next;    /* in the arena's bucket */
+    bool has_huge_pages; /* or may have: then time purges no less than one of them */
+    bool has_guards;     /* the leaves left out for them are inaccessible; of the API layer */
+    _Atomic uint16_t guest_count; /* guest.h; changed under the gate, read by any */
+    struct bm_arena *owner;       /* constant while the tree lives */
+    struct bm_tree *next;         /* in the arena's bucket */
     struct bm_tree *previous;
     /* Descriptors to use again: at [n] those of slabs of n leaves, at [0] all others. They remember
      * where their slab lay. */
@@ -66,9 +73,7 @@ struct bm_tree {
     uint16_t slab_of_leaf[BM_TREE_LEAVES + 1];
     _Alignas(64) struct bm_slab slabs[BM_TREE_SLABS];
     struct bm_remote_line remotes[BM_TREE_SLABS];
-    /* Of each slab the arena that it belongs to; NULL: this tree's. Changed under the gate, for a
-     * slab without a live slot; read by any. */
-    _Atomic(struct bm_arena *) guest_of[BM_TREE_SLABS];
+    struct bm_guest guests[BM_TREE_SLABS];
 };
 
 enum { BM_TREE_HEADER_LEAVES = (sizeof(struct bm_tree) + BM_LEAF_BYTES - 1) / BM_LEAF_BYTES };
@@ -114,20 +119,19 @@ static inline unsigned bm_tree_slab_number(const struct bm_tree *tree, const str
 
 static inline bool bm_tree_has_guests(struct bm_tree *tree)
 {
-    return atomic_load_explicit(&tree->guests, memory_order_relaxed) != 0;
+    return atomic_load_explicit(&tree->guest_count, memory_order_relaxed) != 0;
 }
 
-static inline _Atomic(struct bm_arena *) *bm_tree_guest_of(struct bm_tree *tree,
-                                                           const struct bm_slab *slab)
+static inline struct bm_guest *bm_tree_guest(struct bm_tree *tree, const struct bm_slab *slab)
 {
-    return &tree->guest_of[bm_tree_slab_number(tree, slab)];
+    return &tree->guests[bm_tree_slab_number(tree, slab)];
 }
 
 /* Gate: then what it says of a slab stays so. */
 static inline bool bm_slab_is_guest(struct bm_tree *tree, const struct bm_slab *slab)
 {
     return bm_tree_has_guests(tree) &&
-           atomic_load_explicit(bm_tree_guest_of(tree, slab), memory_order_relaxed) != NULL;
+           atomic_load_explicit(&bm_tree_guest(tree, slab)->of, memory_order_relaxed) != NULL;
 }
 
 /* Whether a number stands for a slab, and not for a vacant descriptor. A guest's state is not the
@@ -144,7 +148,7 @@ BM_INLINE struct bm_arena *bm_slab_owner(struct bm_tree *tree, const struct bm_s
 {
     struct bm_arena *owner = NULL;
     if (bm_unlikely(bm_tree_has_guests(tree)))
-        owner = atomic_load_explicit(bm_tree_guest_of(tree, slab), memory_order_relaxed);
+        owner = atomic_load_explicit(&bm_tree_guest(tree, slab)->of, memory_order_relaxed);
     return owner != NULL ? owner : tree->owner;
 }
 
@@ -180,9 +184,8 @@ static inline bool bm_slab_has_remote(struct bm_slab *slab, size_t slot)
 /* The largest order a slab can be made of here, or -1: no leaf or no descriptor is left. */
 int bm_tree_room(const struct bm_tree *tree);
 
-/* Whether a slab of so many leaves that is made here takes the place of one that was recycled, and
- * all of that is dirty. */
-bool bm_tree_has_old_place(struct bm_tree *tree, unsigned leaves);
+/* Whether the next slab of so many leaves will be made of dirty ones. */
+bool bm_tree_next_is_dirty(struct bm_tree *tree, unsigned leaves);
 
 /* Makes a slab of a class below BM_PAGE_CLASS, all slots free, or a page block of `leaves`
  * leaves at a multiple of 2^order leaves, its one slot taken. *is_zero says whether all of it

@@ -1,5 +1,6 @@
 #include "core/utilization.h"
 
+#include "core/guest.h"
 #include "core/page_block.h"
 #include "core/stats.h"
 
@@ -136,13 +137,26 @@ static void add_slab(struct bm_slab *slab, struct bm_utilization *figures)
     figures->class_used_slots += bm_stats_used_slots(slab);
 }
 
-static void add_tree(struct bm_tree *tree, unsigned size_class, struct bm_utilization *figures)
+static void add_tree(struct bm_arena *arena, struct bm_tree *tree, unsigned size_class,
+                     struct bm_utilization *figures)
 {
     for (unsigned number = 1; number < tree->slabs_made; number++) {
         struct bm_slab *slab = &tree->slabs[number];
-        if (bm_tree_has_slab(tree, number) && slab->size_class == size_class)
+        if (bm_slab_owner(tree, slab) == arena && slab->state != BM_SLAB_VACANT &&
+            slab->size_class == size_class)
             add_slab(slab, figures);
     }
+}
+
+/* Gate. */
+static void add_class(struct bm_arena *arena, unsigned size_class, struct bm_utilization *figures)
+{
+    for (unsigned bucket = 0; bucket < BM_BUCKETS; bucket++)
+        for (struct bm_tree *tree = arena->buckets[bucket]; tree != NULL; tree = tree->next)
+            add_tree(arena, tree, size_class, figures);
+    for (struct bm_guest *guest = arena->guests; guest != NULL; guest = guest->next)
+        if (bm_guest_slab(guest)->size_class == size_class)
+            add_slab(bm_guest_slab(guest), figures);
 }
 
 static size_t count_used_bytes(struct bm_tree *tree)
@@ -159,8 +173,8 @@ static size_t count_used_bytes(struct bm_tree *tree)
 void bm_utilization_count(struct bm_tree *tree, struct bm_slab *slab,
                           struct bm_utilization *figures)
 {
-    struct bm_arena *arena = tree->owner;
-    bm_mutex_lock(&arena->gate);
+    struct bm_arena *arena = bm_slab_owner(tree, slab);
+    bm_mutex_lock(&tree->owner->gate);
     *figures = (struct bm_utilization){
         .slot_bytes = bm_slab_slot_bytes(slab),
         .slab_slots = bm_slab_slots(slab),
@@ -168,8 +182,8 @@ void bm_utilization_count(struct bm_tree *tree, struct bm_slab *slab,
         .tree_bytes = BM_CHUNK_BYTES,
         .tree_used_bytes = count_used_bytes(tree),
     };
-    for (unsigned bucket = 0; bucket < BM_BUCKETS; bucket++)
-        for (struct bm_tree *each = arena->buckets[bucket]; each != NULL; each = each->next)
-            add_tree(each, slab->size_class, figures);
+    bm_mutex_unlock(&tree->owner->gate);
+    bm_mutex_lock(&arena->gate);
+    add_class(arena, slab->size_class, figures);
     bm_mutex_unlock(&arena->gate);
 }

@@ -4,6 +4,7 @@
  */
 #include "base/message.h"
 #include "core/arena.h"
+#include "core/guest.h"
 #include "core/huge.h"
 #include "core/region.h"
 
@@ -30,13 +31,10 @@ static bool slots_are_free(struct bm_slab *slab, unsigned leaf)
     return true;
 }
 
-/* *dirty grows by the slab's dirty leaves. */
-static void verify_slab(struct bm_tree *tree, struct bm_slab *slab, unsigned *dirty)
+/* Gate of the slab's arena. */
+static void verify_words(struct bm_slab *slab)
 {
     struct bm_remote_line *line = bm_slab_remote_line(slab);
-    unsigned number = bm_tree_slab_number(tree, slab);
-    unsigned first = bm_slab_first_leaf(slab);
-    REQUIRE(slab->size_class <= BM_PAGE_CLASS); /* the masks below need it */
     for (unsigned index = 0; index < BM_SLAB_WORDS; index++) {
         uint64_t own = atomic_load_explicit(&slab->free[index], memory_order_relaxed);
         uint64_t remote = atomic_load_explicit(&line->word[index].bits, memory_order_relaxed);
@@ -46,12 +44,24 @@ static void verify_slab(struct bm_tree *tree, struct bm_slab *slab, unsigned *di
         REQUIRE((own & remote) == 0);                                    /* slab.h, 2 */
         REQUIRE(BM_HARDENED || index <= slab->last_word || own == mask); /* slab.h, 5 */
     }
+}
+
+/* *dirty grows by the slab's dirty leaves. Its slots are not the gate's where it is a guest. */
+static void verify_slab(struct bm_tree *tree, struct bm_slab *slab, unsigned *dirty)
+{
+    unsigned number = bm_tree_slab_number(tree, slab);
+    unsigned first = bm_slab_first_leaf(slab);
+    bool is_guest = bm_slab_is_guest(tree, slab);
+    REQUIRE(slab->size_class <= BM_PAGE_CLASS); /* the masks of the words need it */
+    if (!is_guest)
+        verify_words(slab);
     REQUIRE(slab->leaves >= 1 && first >= tree->header_leaves);
     REQUIRE(first + slab->leaves <= BM_TREE_LEAVES);
     for (unsigned leaf = first; leaf < first + slab->leaves; leaf++) {
         REQUIRE(tree->slab_of_leaf[leaf] == number * BM_SLAB_SCALE); /* tree.h, 1 */
         *dirty += leaf_is_dirty(tree, leaf);
-        REQUIRE(leaf_is_dirty(tree, leaf) || slots_are_free(slab, leaf)); /* tree.h, 3 */
+        REQUIRE(is_guest || leaf_is_dirty(tree, leaf) ||
+                slots_are_free(slab, leaf)); /* tree.h, 3 */
     }
 }
 
@@ -74,11 +84,11 @@ static unsigned verify_vacant(struct bm_tree *tree)
 static unsigned verify_guest(struct bm_tree *tree, const struct bm_slab *slab)
 {
     const struct bm_arena *arena =
-        atomic_load_explicit(bm_tree_guest_of(tree, slab), memory_order_relaxed);
+        atomic_load_explicit(&bm_tree_guest(tree, slab)->of, memory_order_relaxed);
     if (arena == NULL)
         return 0;
     REQUIRE(arena != tree->owner);
-    REQUIRE(slab->size_class != BM_PAGE_CLASS && !slab->is_purged); /* guest.h, 4 */
+    REQUIRE(slab->size_class != BM_PAGE_CLASS); /* guest.h, 4 */
     return 1;
 }
 
@@ -95,7 +105,7 @@ void bm_tree_verify(struct bm_tree *tree)
     bm_buddy_tree_verify(&tree->pages);
     for (unsigned number = 1; number < tree->slabs_made; number++) {
         struct bm_slab *slab = &tree->slabs[number];
-        if (slab->state == BM_SLAB_VACANT)
+        if (!bm_tree_has_slab(tree, number))
             continue;
         verify_slab(tree, slab, &dirty_in_use);
         guests += verify_guest(tree, slab);
@@ -108,7 +118,8 @@ void bm_tree_verify(struct bm_tree *tree)
     for (unsigned word = 0; word < BM_TREE_LEAVES / 64; word++)
         dirty += bm_count_bits(tree->dirty[word]);
     REQUIRE(live == tree->slabs_live);
-    REQUIRE(guests == atomic_load_explicit(&tree->guests, memory_order_relaxed)); /* guest.h, 1 */
+    REQUIRE(guests ==
+            atomic_load_explicit(&tree->guest_count, memory_order_relaxed)); /* guest.h, 1 */
     REQUIRE(1 + live + verify_vacant(tree) == tree->slabs_made);
     REQUIRE(assigned + left_out == leaves);                      /* tree.h, 1 */
     REQUIRE(leaves + tree->pages.free_leaves == BM_TREE_LEAVES); /* tree.h, 2 */
@@ -168,6 +179,21 @@ static void verify_lists(struct bm_arena *arena)
     REQUIRE(slabs <= arena->slabs_live); /* the others are page blocks */
 }
 
+static void verify_guests(struct bm_arena *arena)
+{
+    size_t guests = 0;
+    const struct bm_guest *previous = NULL;
+    for (struct bm_guest *guest = arena->guests; guest != NULL; guest = guest->next) {
+        REQUIRE(atomic_load_explicit(&guest->of, memory_order_relaxed) == arena);
+        REQUIRE(guest->previous == previous);
+        REQUIRE(bm_guest_slab(guest)->state < BM_SLAB_LEFT);
+        verify_words(bm_guest_slab(guest));
+        previous = guest;
+        guests++;
+    }
+    REQUIRE(guests == arena->guest_count);
+}
+
 static void verify_kept(struct bm_arena *arena)
 {
     unsigned kept_leaves = 0;
@@ -206,8 +232,6 @@ void bm_arena_verify(struct bm_arena *arena)
         REQUIRE((arena->buckets[bucket] != NULL) == (arena->open_buckets >> bucket & 1));
         for (struct bm_tree *tree = arena->buckets[bucket]; tree != NULL; tree = tree->next) {
             REQUIRE(tree->owner == arena);
-            REQUIRE(!bm_tree_has_guests(tree) ||
-                    bm_peek(*bm_arena_own_chunk(arena, (uintptr_t)tree)) != tree); /* guest.h, 2 */
             REQUIRE(tree->bucket == bucket && bucket_for(arena, tree) == bucket);
             bm_tree_verify(tree);
             REQUIRE(tree->counted_dirty == tree->dirty_leaves);
@@ -218,9 +242,10 @@ void bm_arena_verify(struct bm_arena *arena)
         }
     }
     REQUIRE(trees == arena->trees);
-    REQUIRE(slabs + arena->guests == arena->slabs_live); /* guest.h, 3 */
+    REQUIRE(slabs + arena->guest_count == arena->slabs_live); /* guest.h, 3 */
     REQUIRE(dirty_leaves == arena->dirty_leaves);
     verify_lists(arena);
+    verify_guests(arena);
     verify_kept(arena);
     verify_round(arena);
 }

@@ -9,6 +9,7 @@
  */
 #include "input.h"
 
+#include "core/listed.h"
 #include "core/page_block.h"
 #include "core/purge.h"
 #include "core/remote_free.h"
@@ -178,11 +179,11 @@ static void visit(void)
     if (what == 0)
         bm_remote_sweep(arena);
     else if (what == 1)
-        bm_remote_recycle_listed(arena, true);
+        bm_listed_recycle(arena, true);
     else if (what == 2)
         (void)bm_arena_trim(arena);
     else if (what == 3)
-        bm_arena_list_all(arena);
+        bm_listed_add_all(arena);
     else
         bm_arena_purge(arena, &(struct bm_purge){.leaves = input_byte(&input)}, true);
     bm_arena_shed(arena);

@@ -130,7 +130,7 @@ static void count_guests(void)
 {
     struct bm_arena *arena = bm_thread.arena;
     bm_mutex_lock(&arena->gate);
-    atomic_fetch_add(&rounds_with_guests, arena->guests != 0);
+    atomic_fetch_add(&rounds_with_guests, arena->guests != NULL);
     bm_mutex_unlock(&arena->gate);
 }
 

@@ -1,5 +1,6 @@
 /* arena: slots, cursors, credit, lists of slabs, buckets of trees, from the cradle to the grave. */
 #include "core/arena.h"
+#include "core/listed.h"
 #include "core/purge.h"
 
 #include "core/borrowing.h"
@@ -686,31 +687,31 @@ TEST_WITHIN(arena, random_programs)
 
 TEST_WITHIN(arena, a_slab_may_fit_a_limit_that_a_new_tree_does_not)
 {
-    enum { LEAVES = 9, MOST = BM_TREE_LEAVES / LEAVES };
+    enum { LEAVES = 9, MOST = BM_TREE_LEAVES / LEAVES, SLABS = 64 };
     void *blocks[MOST];
+    struct bm_slab *slabs[SLABS];
     unsigned count = 0;
+    unsigned made = 0;
     unsigned size_class = bm_class_of_size(128);
     expect(bm_size_classes[size_class].leaves == 8);
-    bm_mutex_lock(&arena->gate);
-    struct bm_slab *first = bm_arena_make_slab(arena, size_class);
-    bm_mutex_unlock(&arena->gate);
-    /* What is left of the home tree is pieces of up to 4 leaves. */
     while (arena->trees == 1)
         blocks[count++] = allocate(LEAVES * BM_LEAF_BYTES);
     core_heap_trim(&heap, arena);
     release(blocks[--count]);
     core_heap_trim(&heap, arena);
     expect(arena->trees == 1);
+    bm_mutex_lock(&arena->gate);
+    while (bm_tree_room(bm_tree_of(arena)) >= 3)
+        slabs[made++] = bm_arena_make_slab(arena, size_class);
+    /* What is left of the home tree is pieces of up to 4 leaves. */
     size_t held = atomic_load(&heap.regions->held_bytes);
     bm_regions_set_limit(heap.regions, held + 8 * BM_LEAF_BYTES);
-    bm_mutex_lock(&arena->gate);
     expect(bm_arena_make_slab(arena, size_class) == NULL);
-    bm_mutex_unlock(&arena->gate);
     expect(arena->trees == 1);
-    verify();
+    bm_arena_verify(arena);
     bm_regions_set_limit(heap.regions, SIZE_MAX);
-    bm_mutex_lock(&arena->gate);
-    bm_arena_recycle(arena, bm_tree_of(first), first);
+    while (made > 0)
+        bm_arena_recycle(arena, bm_tree_of(arena), slabs[--made]);
     bm_mutex_unlock(&arena->gate);
     while (count > 0)
         release(blocks[--count]);
@@ -742,7 +743,7 @@ TEST_WITHIN(arena, a_listed_slab_stays_listed_below_its_quota)
     release(blocks[0]);
     expect(slab->state == BM_SLAB_UNLISTED);
     bm_mutex_lock(&arena->gate);
-    bm_arena_list_all(arena);
+    bm_listed_add_all(arena);
     bm_arena_take_every_slot(arena, false);
     bm_arena_settle(arena, bm_tree_of(slab), slab);
     bm_mutex_unlock(&arena->gate);
@@ -763,7 +764,7 @@ TEST_WITHIN(arena, takes_every_slot_when_there_is_no_memory)
     for (unsigned slab = 0; slab < SLABS; slab++)
         fill_slab(size_class, blocks + slab * SLOTS);
     bm_mutex_lock(&arena->gate);
-    bm_arena_list_all(arena);
+    bm_listed_add_all(arena);
     bm_mutex_unlock(&arena->gate);
     heap.fake.refuses[FAKE_COMMIT] = true;
     for (unsigned slab = 0; slab < SLABS; slab++) {
@@ -780,7 +781,7 @@ TEST_WITHIN(arena, takes_every_slot_when_there_is_no_memory)
     release(more);
     /* A heap that makes no slab does not stay so either. */
     bm_mutex_lock(&arena->gate);
-    bm_arena_list_all(arena);
+    bm_listed_add_all(arena);
     (void)bm_arena_decay(arena, 1000, &purged);
     bm_mutex_unlock(&arena->gate);
     expect(!atomic_load(&arena->takes_every_slot));

@@ -1,6 +1,7 @@
 /* guest: slabs of one arena in a tree of another. */
 #include "core/guest.h"
 
+#include "core/listed.h"
 #include "core/own_chunks.h"
 #include "core/purge.h"
 #include "core/remote_free.h"
@@ -118,7 +119,7 @@ TEST_WITHIN(guest, dirty_pages_of_a_host_come_before_clean_ones)
     expect(bm_tree_of(block)->owner == host && owner_of(block) == arena);
     expect(host->dirty_leaves < dirty);
     expect(home_of(arena)->held_leaves == home_of(arena)->header_leaves);
-    expect(arena->guests == 1 && arena->slabs_live == 1);
+    expect(arena->guest_count == 1 && arena->slabs_live == 1);
     verify_both();
     core_heap_free(&heap, arena, block);
 }
@@ -192,20 +193,13 @@ TEST_WITHIN(guest, nobody_waits_for_the_gate_of_a_host)
     core_heap_free(&heap, arena, block);
 }
 
-static bool has_no_room(struct bm_chunk_source *source, size_t bytes)
+TEST_WITHIN(guest, none_where_memory_is_limited)
 {
-    (void)source;
-    (void)bytes;
-    return false;
-}
-
-TEST_WITHIN(guest, none_where_no_more_may_be_held)
-{
-    bool (*before)(struct bm_chunk_source *, size_t) = heap.source.has_room;
-    heap.source.has_room = has_no_room;
-    expect(core_heap_allocate(&heap, arena, BYTES) == NULL);
-    heap.source.has_room = before;
-    expect(arena->guests == 0);
+    atomic_store(&heap.source.is_limited, true);
+    void *block = allocate(arena, BYTES);
+    atomic_store(&heap.source.is_limited, false);
+    expect(!is_guest(block));
+    core_heap_free(&heap, arena, block);
 }
 
 /* An idle arena without a slab is final: nobody may make one there. */
@@ -301,29 +295,27 @@ TEST_WITHIN(guest, goes_back_when_nothing_in_it_is_live)
     size_t dirty = host->dirty_leaves;
     size_t slabs = host->slabs_live;
     allocate_all(arena);
-    expect(arena->guests > 10 && host->slabs_live == slabs + arena->guests);
+    expect(arena->guest_count > 10 && host->slabs_live == slabs + arena->guest_count);
     for (unsigned index = 0; index < BLOCKS; index++)
         core_heap_free(&heap, arena, blocks[index]);
     bm_arena_verify(arena);
-    expect(arena->guests <= 1); /* the current one */
+    expect(arena->guest_count <= 1); /* the current one */
     expect(atomic_load(&host->returned) != NULL);
     shed(host);
-    expect(atomic_load(&host->returned) == NULL && host->slabs_live == slabs + arena->guests);
-    expect(atomic_load(&home_of(host)->guests) == arena->guests);
+    expect(atomic_load(&host->returned) == NULL && host->slabs_live == slabs + arena->guest_count);
+    expect(atomic_load(&home_of(host)->guest_count) == arena->guest_count);
     expect(host->dirty_leaves + 16 >= dirty);
 }
 
 /* Who sweeps an arena whose owner sleeps reads remote words to the end. */
 TEST_WITHIN(guest, is_not_handed_over_before_a_sweep_is_done)
 {
-    void *block = allocate(arena, BYTES);
-    void *other = allocate(arena, 1000);
-    void *of_class[640];
-    for (unsigned index = 0; index < 640; index++)
-        of_class[index] = allocate(arena, 2000);
-    expect(is_guest(block) && is_guest(other) && is_guest(of_class[0]));
-    for (unsigned index = 0; index < 640; index++)
-        core_heap_free(&heap, NULL, of_class[index]);
+    enum { FREED = 2000 };
+    for (unsigned index = 0; index <= FREED; index++)
+        blocks[index] = allocate(arena, BYTES);
+    expect(is_guest(blocks[0]) && is_guest(blocks[FREED]));
+    for (unsigned index = 0; index < FREED; index++)
+        core_heap_free(&heap, NULL, blocks[index]);
     bm_mutex_lock(&arena->gate);
     bm_remote_sweep(arena);
     expect(arena->left != NULL && arena->left->state == BM_SLAB_LEFT);
@@ -333,8 +325,7 @@ TEST_WITHIN(guest, is_not_handed_over_before_a_sweep_is_done)
     expect(arena->left == NULL && atomic_load(&host->returned) != NULL);
     bm_mutex_unlock(&arena->gate);
     shed(host);
-    core_heap_free(&heap, arena, block);
-    core_heap_free(&heap, arena, other);
+    core_heap_free(&heap, arena, blocks[FREED]);
 }
 
 TEST_WITHIN(guest, trim_and_decay_take_it_back)
@@ -373,13 +364,162 @@ TEST_WITHIN(guest, of_an_ended_thread_stays_as_long_as_a_block_in_it)
     void *block = allocate(arena, BYTES);
     expect(is_guest(block));
     expect(!core_heap_retire(&heap, arena));
-    expect(arena->guests == 1 && arena->slabs_live == 1);
+    expect(arena->guest_count == 1 && arena->slabs_live == 1);
     verify_both();
     core_heap_free(&heap, arena, block);
     expect(core_heap_retire(&heap, arena));
     arena = NULL;
     shed(host);
     expect(!bm_tree_has_guests(home_of(host)));
+}
+
+/* The host has another tree besides its first, in which all but guests is free. */
+TEST_WITHIN(guest, decay_sheds_the_trees_that_guests_left_empty)
+{
+    size_t purged = 0;
+    static void *of_host[4 * BLOCKS];
+    for (unsigned index = 0; index < 4 * BLOCKS; index++)
+        of_host[index] = allocate(host, BYTES);
+    expect(host->trees == 2);
+    void *last = of_host[4 * BLOCKS - 1];
+    for (unsigned index = 0; index < 4 * BLOCKS; index++)
+        if (of_host[index] != last)
+            core_heap_free(&heap, NULL, of_host[index]);
+    shed(host);
+    expect(host->trees == 2);
+    for (unsigned index = 0; index < 4 * BLOCKS; index++)
+        of_host[index] = allocate(arena, BYTES);
+    bool is_in_other = false;
+    for (unsigned index = 0; index < 4 * BLOCKS; index++)
+        is_in_other |= is_guest(of_host[index]) && bm_tree_of(of_host[index]) != home_of(host);
+    expect(is_in_other);
+    core_heap_free(&heap, NULL, last);
+    bm_mutex_lock(&host->gate);
+    bm_arena_retire(host, false);
+    bm_mutex_unlock(&host->gate);
+    core_heap_adopt(host);
+    expect(host->trees == 2);
+    for (unsigned index = 0; index < 4 * BLOCKS; index++)
+        core_heap_free(&heap, NULL, of_host[index]);
+    expect(core_heap_retire(&heap, arena));
+    arena = NULL;
+    bm_mutex_lock(&host->gate);
+    (void)bm_arena_decay(host, 5000, &purged);
+    expect(host->trees == 1);
+    bm_mutex_unlock(&host->gate);
+}
+
+static size_t free_all_but_some(unsigned every)
+{
+    for (unsigned index = 0; index < BLOCKS; index++)
+        if (index % every != 0)
+            core_heap_free(&heap, arena, blocks[index]);
+    return home_of(host)->held_leaves;
+}
+
+static void free_the_rest(unsigned every)
+{
+    for (unsigned index = 0; index < BLOCKS; index += every)
+        core_heap_free(&heap, arena, blocks[index]);
+}
+
+/* A survivor in 16 KiB holds its own page alone. */
+TEST_WITHIN(guest, pages_within_one_go_back_in_rounds_and_come_again)
+{
+    enum { EVERY = 256 };
+    size_t purged = 0;
+    allocate_all(arena);
+    size_t held = free_all_but_some(EVERY);
+    expect(arena->guest_count > 20);
+    bm_mutex_lock(&arena->gate);
+    for (uint64_t now_ms = 5000; now_ms < 15000; now_ms += 100)
+        (void)bm_arena_decay(arena, now_ms, &purged);
+    bm_mutex_unlock(&arena->gate);
+    expect_at(home_of(host)->held_leaves + arena->guest_count * 2 < held, "%u",
+              home_of(host)->held_leaves);
+    verify_both();
+    size_t sparse = home_of(host)->held_leaves;
+    void *again[6000];
+    for (unsigned index = 0; index < 6000; index++)
+        again[index] = allocate(arena, BYTES);
+    expect(home_of(host)->held_leaves > sparse);
+    verify_both();
+    for (unsigned index = 0; index < 6000; index++)
+        core_heap_free(&heap, arena, again[index]);
+    free_the_rest(EVERY);
+}
+
+TEST_WITHIN(guest, pages_within_one_go_back_by_a_trim)
+{
+    enum { EVERY = 256 };
+    allocate_all(arena);
+    size_t held = free_all_but_some(EVERY);
+    bm_mutex_lock(&arena->gate);
+    expect(bm_arena_purgeable_bytes(arena) >= arena->guest_count * 2 * BM_LEAF_BYTES);
+    bm_mutex_unlock(&arena->gate);
+    core_heap_trim(&heap, arena);
+    expect(home_of(host)->held_leaves + arena->guest_count * 2 < held);
+    verify_both();
+    free_the_rest(EVERY);
+}
+
+/* Takes all listed slabs that it gets, and lists them again. */
+static unsigned count_guests_taken(unsigned size_class)
+{
+    static struct bm_slab *taken[BLOCKS];
+    unsigned count = 0;
+    unsigned guests = 0;
+    while ((taken[count] = bm_listed_take(arena, size_class)) != NULL) {
+        expect(!taken[count]->is_purged);
+        guests += bm_tree_of(taken[count])->owner == host;
+        count++;
+    }
+    while (count > 0)
+        bm_listed_add(arena, taken[--count]);
+    return guests;
+}
+
+/* A purged one lacks pages, which only who has that gate may count. */
+TEST_WITHIN(guest, a_purged_one_is_left_alone_while_the_gate_of_its_host_is_taken)
+{
+    enum { EVERY = 256 };
+    pthread_t thread;
+    pthread_barrier_t barrier;
+    allocate_all(arena);
+    (void)free_all_but_some(EVERY);
+    core_heap_trim(&heap, arena);
+    unsigned size_class = core_heap_slab(blocks[0])->size_class;
+    expect(pthread_barrier_init(&barrier, NULL, 2) == 0);
+    expect(pthread_create(&thread, NULL, hold_gate, &barrier) == 0);
+    (void)pthread_barrier_wait(&barrier);
+    bm_mutex_lock(&arena->gate);
+    expect(count_guests_taken(size_class) == 0);
+    (void)pthread_barrier_wait(&barrier);
+    expect(pthread_join(thread, NULL) == 0);
+    expect(count_guests_taken(size_class) > 20);
+    bm_mutex_unlock(&arena->gate);
+    verify_both();
+    free_the_rest(EVERY);
+}
+
+/* Without memory a guest is listed for one free slot, as others are. */
+TEST_WITHIN(guest, is_listed_with_one_free_slot_if_there_is_no_memory)
+{
+    allocate_all(arena);
+    expect(is_guest(blocks[0]));
+    core_heap_free(&heap, arena, blocks[5]);
+    expect(core_heap_slab(blocks[5])->state == BM_SLAB_UNLISTED);
+    bm_mutex_lock(&arena->gate);
+    bm_listed_add_all(arena);
+    bm_mutex_unlock(&arena->gate);
+    expect(core_heap_slab(blocks[5])->state == BM_SLAB_LISTED);
+    struct bm_slab *full = core_heap_slab(blocks[1000]);
+    expect(is_guest(blocks[1000]) && full->state == BM_SLAB_UNLISTED);
+    core_heap_free(&heap, arena, blocks[1000]);
+    expect(full->state == BM_SLAB_LISTED);
+    for (unsigned index = 0; index < BLOCKS; index++)
+        if (index != 5 && index != 1000)
+            core_heap_free(&heap, arena, blocks[index]);
 }
 
 /* Only its arena may take the slots of one, and look at its state. */
@@ -392,7 +532,7 @@ TEST_WITHIN(guest, is_nothing_to_the_rounds_of_its_host)
     expect(is_guest(blocks[0]));
     bm_mutex_lock(&host->gate);
     (void)bm_arena_trim(host);
-    bm_arena_list_all(host);
+    bm_listed_add_all(host);
     bm_arena_take_every_slot(host, false);
     bm_mutex_unlock(&host->gate);
     expect(!slab->is_purged && slab->state != BM_SLAB_LISTED);
@@ -412,7 +552,10 @@ TEST_WITHIN(guest, counts_in_the_figures_of_its_host)
     expect(after.used_bytes == before.used_bytes + BYTES);
     expect(after.slabs == before.slabs + 1);
     bm_utilization_count(bm_tree_of(block), core_heap_slab(block), &figures);
-    expect(figures.slab_used_slots == 1 && figures.class_slabs > 1);
+    expect(figures.slab_used_slots == 1 && figures.class_slabs == 1);
+    expect(figures.tree_used_bytes >= 2 * (size_t)BYTES);
+    bm_utilization_count(bm_tree_of(live), core_heap_slab(live), &figures);
+    expect(figures.class_slabs == before.slabs);
     expect(!bm_utilization_should_move(bm_tree_of(block), core_heap_slab(block), true));
     core_heap_free(&heap, arena, block);
 }
@@ -426,7 +569,7 @@ TEST_WITHIN(guest, a_tree_in_a_used_chunk_begins_without)
     struct bm_tree *tree = bm_tree_init(chunk, false, host, 0);
     struct bm_slab *slab = bm_tree_make_slab(tree, 3, &is_zero);
     expect(!bm_tree_has_guests(tree) && bm_slab_owner(tree, slab) == host);
-    expect(atomic_load(bm_tree_guest_of(tree, slab)) == NULL);
+    expect(atomic_load(&bm_tree_guest(tree, slab)->of) == NULL);
     bm_tree_recycle_slab(tree, slab);
     heap.source.publish(&heap.source, &tree->chunk);
     heap.source.release(&heap.source, &tree->chunk);

@@ -17,6 +17,7 @@ struct sleeper {
     pthread_t thread;
     pthread_barrier_t barrier;
     struct bm_arena *arena;
+    struct sleeper *host; /* whom it swept, or NULL */
     void *blocks[BLOCKS];
 };
 
@@ -163,6 +164,85 @@ Test(hosts, a_block_of_an_own_tree_makes_no_host_of_oneself)
     free(blocks);
 }
 
+/* A thread that has guests, of an arena older than its host's. */
+static void *have_guests(void *argument)
+{
+    struct sleeper *guest = argument;
+    buddymalloc_free(buddymalloc_malloc(1));
+    struct sleeper *host = start_sleeper();
+    free_burst(host);
+    guest->host = host;
+    return allocate_and_sleep(guest);
+}
+
+static struct sleeper *start_guest(void)
+{
+    struct sleeper *guest = calloc(1, sizeof *guest);
+    expect(guest != NULL && pthread_barrier_init(&guest->barrier, NULL, 2) == 0);
+    expect(pthread_create(&guest->thread, NULL, have_guests, guest) == 0);
+    (void)pthread_barrier_wait(&guest->barrier);
+    expect(guest->arena->guest_count > 10);
+    return guest;
+}
+
+static void end_guest(struct sleeper *guest)
+{
+    end_sleeper(guest->host);
+    end_sleeper(guest);
+}
+
+/* The host is trimmed before the arena of its guests. */
+Test(hosts, have_no_guest_after_one_trim)
+{
+    struct sleeper *guest = start_guest();
+    atomic_store(&guest->arena->sweep_after, UINT32_MAX);
+    free_burst(guest);
+    expect(guest->arena->guest_count > 10);
+    (void)buddymalloc_malloc_trim(0);
+    expect(guest->arena->guest_count <= 2); /* which are current */
+    struct bm_arena *host = guest->host->arena;
+    expect(atomic_load(&host->returned) == NULL && host->dirty_leaves == 0);
+    end_guest(guest);
+}
+
+static void *mine[BLOCKS];
+
+static void *free_mine(void *unused)
+{
+    (void)unused;
+    for (unsigned index = 0; index < BLOCKS; index++)
+        buddymalloc_free(mine[index]);
+    return NULL;
+}
+
+/* What the thread that trims has not merged yet is a guest too. */
+Test(hosts, have_no_guest_after_one_trim_by_its_thread)
+{
+    pthread_t thread;
+    buddymalloc_free(buddymalloc_malloc(1));
+    struct sleeper *host = start_sleeper();
+    free_burst(host);
+    for (unsigned index = 0; index < BLOCKS; index++)
+        mine[index] = buddymalloc_malloc(BYTES);
+    expect(bm_thread.arena->guest_count > 10);
+    atomic_store(&bm_thread.arena->sweep_after, UINT32_MAX);
+    expect(pthread_create(&thread, NULL, free_mine, NULL) == 0);
+    expect(pthread_join(thread, NULL) == 0);
+    (void)buddymalloc_malloc_trim(0);
+    expect(atomic_load(&host->arena->returned) == NULL && host->arena->dirty_leaves == 0);
+    end_sleeper(host);
+}
+
+Test(hosts, are_none_where_memory_is_limited)
+{
+    buddymalloc_free(buddymalloc_malloc(1));
+    struct sleeper *sleeper = start_sleeper();
+    (void)buddymalloc_set_limit((size_t)1 << 30);
+    free_burst(sleeper);
+    expect(hosts_of(bm_thread.arena) == 0);
+    end_sleeper(sleeper);
+}
+
 /* ---- fork ---- */
 
 static void verify(struct bm_arena *arena, void *unused)
@@ -172,7 +252,7 @@ static void verify(struct bm_arena *arena, void *unused)
 }
 
 /* The guest's arena has lost its owner, and so has its host: all goes home. */
-static int check_child(struct sleeper *sleeper, void **mine)
+static int check_child(struct sleeper *sleeper)
 {
     bm_arenas_visit(verify, NULL, NULL);
     if (hosts_of(bm_thread.arena) != 0 || sleeper->arena->has_owner || sleeper->arena->pins != 0)
@@ -183,23 +263,22 @@ static int check_child(struct sleeper *sleeper, void **mine)
     (void)buddymalloc_malloc_trim(0);
     bm_arenas_visit(verify, NULL, NULL);
     /* One slab may be current. */
-    return bm_system_has(&tree->chunk) && tree->guests > 1 ? 2 : 0;
+    return bm_system_has(&tree->chunk) && tree->guest_count > 1 ? 2 : 0;
 }
 
 Test(hosts, of_a_child_of_fork_are_none)
 {
-    static void *mine[BLOCKS];
     int status;
     buddymalloc_free(buddymalloc_malloc(1));
     struct sleeper *sleeper = start_sleeper();
     free_burst(sleeper);
     for (unsigned index = 0; index < BLOCKS; index++)
         mine[index] = buddymalloc_malloc(BYTES);
-    expect(is_guest(mine[0]) && bm_thread.arena->guests > 10);
+    expect(is_guest(mine[0]) && bm_thread.arena->guest_count > 10);
     pid_t child = fork();
     expect(child >= 0);
     if (child == 0)
-        _exit(check_child(sleeper, mine));
+        _exit(check_child(sleeper));
     expect(waitpid(child, &status, 0) == child);
     expect_at(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%d", status);
     for (unsigned index = 0; index < BLOCKS; index++)
@@ -207,23 +286,12 @@ Test(hosts, of_a_child_of_fork_are_none)
     end_sleeper(sleeper);
 }
 
-/* A thread that has guests is not there in the child. */
-static void *have_guests(void *argument)
-{
-    struct sleeper *guest = argument;
-    free_burst(start_sleeper());
-    return allocate_and_sleep(guest);
-}
-
+/* The thread that has guests is not there in the child. */
 Test(hosts, take_back_the_guests_of_threads_that_fork_left_behind)
 {
     int status;
-    struct sleeper *guest = calloc(1, sizeof *guest);
-    expect(pthread_barrier_init(&guest->barrier, NULL, 2) == 0);
+    struct sleeper *guest = start_guest();
     buddymalloc_free(buddymalloc_malloc(1));
-    expect(pthread_create(&guest->thread, NULL, have_guests, guest) == 0);
-    (void)pthread_barrier_wait(&guest->barrier);
-    expect(guest->arena->guests > 10);
     pid_t child = fork();
     if (child == 0) {
         free_burst(guest);
@@ -234,5 +302,5 @@ Test(hosts, take_back_the_guests_of_threads_that_fork_left_behind)
     expect(waitpid(child, &status, 0) == child);
     expect_at(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%d", status);
     free_burst(guest);
-    end_sleeper(guest);
+    end_guest(guest);
 }

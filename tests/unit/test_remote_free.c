@@ -1,4 +1,5 @@
 /* remote free: blocks freed by threads that do not own them, merged, or swept while it sleeps. */
+#include "core/listed.h"
 #include "core/purge.h"
 #include "core/remote_free.h"
 
@@ -450,7 +451,7 @@ TEST_WITHIN(remote_free, recycles_listed_slabs_that_are_empty)
         core_heap_free(&heap, arena, blocks[index]);
     expect(arena->slabs_live == 2);
     bm_mutex_lock(&arena->gate);
-    bm_remote_recycle_listed(arena, true);
+    bm_listed_recycle(arena, true);
     bm_arena_verify(arena);
     bm_mutex_unlock(&arena->gate);
     expect(arena->slabs_live == 1);
