@@ -264,27 +264,27 @@ static void free_huge(struct bm_huge *huge, void *block)
 }
 
 /* What was just freed may be what the housekeeper waits for. */
-static BM_SLOW void free_remote_slow(struct bm_tree *tree, void *block)
+static BM_SLOW void free_remote_slow(struct bm_arena *owner, struct bm_tree *tree, void *block)
 {
-    struct bm_remote_slot slot = bm_remote_find(tree, block);
+    struct bm_remote_slot slot = bm_remote_find(owner, tree, block);
     const struct bm_chunk *host = bm_chunk_of(tree->owner);
     bool wants_sweep = bm_remote_completes_many(slot);
     if (bm_unlikely(wants_sweep))
-        bm_arenas_pin(slot.owner);
+        bm_arenas_pin(owner);
     bm_remote_free(slot, block);
     if (bm_unlikely(wants_sweep)) {
-        bm_arenas_sweep_pinned(slot.owner);
+        bm_arenas_sweep_pinned(owner);
         bm_thread_remember_host(host);
     }
     bm_thread_tick();
 }
 
-BM_INLINE void free_remote(struct bm_tree *tree, void *block)
+BM_INLINE void free_remote(struct bm_arena *owner, struct bm_tree *tree, void *block)
 {
-    if (bm_likely(bm_remote_free_fast(bm_remote_find(tree, block), block)))
+    if (bm_likely(bm_remote_free_fast(bm_remote_find(owner, tree, block), block)))
         bm_thread_tick_seldom();
     else
-        free_remote_slow(tree, block);
+        free_remote_slow(owner, tree, block);
 }
 
 /* An address in none of our chunks. */
@@ -315,7 +315,7 @@ static void free_with_lookup(struct bm_chunk *chunk, void *block)
     else if (bm_slab_owner(place.tree, place.slab) == bm_thread.arena)
         bm_arena_free_slow(bm_thread.arena, place.tree, place.slab, place.slot);
     else
-        free_remote(place.tree, block);
+        free_remote(bm_slab_owner(place.tree, place.slab), place.tree, block);
 }
 
 /* What lies in a tree of the thread's arena alone, or needs a look first. */
@@ -332,11 +332,11 @@ static BM_SLOW void free_other(struct bm_chunk *chunk, void *block)
 static BM_SLOW void free_in_shared(struct bm_tree *tree, void *block)
 {
     struct bm_found found;
-    struct bm_arena *arena = bm_thread.arena;
-    const struct bm_slab *slab = bm_tree_slab_at(tree, bm_tree_offset(tree, block));
-    if (bm_slab_owner(tree, slab) != arena)
-        free_remote(tree, block);
-    else if (bm_likely(bm_arena_find_slot_in(arena, tree, block, &found)) &&
+    struct bm_slab *slab = bm_tree_slab_at(tree, bm_tree_offset(tree, block));
+    struct bm_arena *owner = bm_slab_owner(tree, slab);
+    if (owner != bm_thread.arena)
+        free_remote(owner, tree, block);
+    else if (bm_likely(bm_arena_find_slot_in(owner, tree, block, &found)) &&
              bm_likely(bm_arena_free_found(found)))
         bm_thread_tick_seldom();
     else
@@ -354,7 +354,7 @@ void bm_block_free(void *block)
     else if (bm_unlikely(bm_tree_has_guests(tree)))
         free_in_shared(tree, block);
     else if (bm_likely(tree->owner != bm_thread.arena))
-        free_remote(tree, block);
+        free_remote(tree->owner, tree, block);
     else
         free_other(chunk, block);
 }

@@ -16,8 +16,7 @@ void bm_own_chunks_init(struct bm_arena *arena)
 void bm_own_chunks_add(struct bm_arena *arena, struct bm_tree *tree)
 {
     _Atomic(struct bm_tree *) *own = bm_arena_own_chunk(arena, (uintptr_t)tree);
-    if (bm_likely(atomic_load_explicit(own, memory_order_relaxed) == tree) ||
-        bm_tree_has_guests(tree))
+    if (bm_tree_has_guests(tree))
         return;
     atomic_store(own, tree);
     /* A guest that came in between, which no test can time: GCOVR_EXCL_START */

@@ -14,8 +14,14 @@
 /* Where there is none yet, and all bytes are zero. */
 void bm_own_chunks_init(struct bm_arena *arena);
 
-/* Nothing happens where the tree has guests. Owner, with or without the gate. */
+/* Adds a tree of the arena's that is not there, unless it has guests. Owner, with or without the
+ * gate. */
 void bm_own_chunks_add(struct bm_arena *arena, struct bm_tree *tree);
+
+BM_INLINE bool bm_own_chunks_has(struct bm_arena *arena, const struct bm_tree *tree)
+{
+    return bm_peek(*bm_arena_own_chunk(arena, (uintptr_t)tree)) == tree;
+}
 
 /* Gate. Guests are counted before. */
 void bm_own_chunks_remove(struct bm_arena *arena, const struct bm_tree *tree);

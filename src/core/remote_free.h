@@ -55,8 +55,9 @@ struct bm_remote_slot {
     uint64_t bits;
 };
 
-/* Aborts when the address is that of no live block. */
-BM_INLINE struct bm_remote_slot bm_remote_find(struct bm_tree *tree, void *block)
+/* Aborts when the address is that of no live block. `owner`: of the block, if it is one. */
+BM_INLINE struct bm_remote_slot bm_remote_find(struct bm_arena *owner, struct bm_tree *tree,
+                                               void *block)
 {
     uint32_t offset = bm_tree_offset(tree, block);
     struct bm_slab *slab = bm_tree_slab_at(tree, offset);
@@ -71,8 +72,7 @@ BM_INLINE struct bm_remote_slot bm_remote_find(struct bm_tree *tree, void *block
     uint64_t bits = bm_slab_free_or_remote(slab, index);
     if (bm_unlikely((bits & bit) != 0))
         bm_remote_report("double free", slab, block);
-    return (struct bm_remote_slot){bm_slab_owner(tree, slab), slab, index,
-                                   &line->word[index],        bit,  bits | bit};
+    return (struct bm_remote_slot){owner, slab, index, &line->word[index], bit, bits | bit};
 }
 
 /* Whether the free of this slot leaves so many slabs of its owner completely free that a sweep is

@@ -166,7 +166,8 @@ void core_heap_adopt(struct bm_arena *arena)
 
 bool core_heap_free_remotely(struct bm_tree *tree, void *block)
 {
-    struct bm_remote_slot slot = bm_remote_find(tree, block);
+    struct bm_remote_slot slot =
+        bm_remote_find(bm_slab_owner(tree, core_heap_slab(block)), tree, block);
     if (bm_remote_free_fast(slot, block))
         return false;
     bool wants_sweep = bm_remote_completes_many(slot);

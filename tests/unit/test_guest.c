@@ -251,7 +251,7 @@ static void free_twice_by_host(void *block)
 static void free_by_host_and_arena(void *block)
 {
     core_heap_free(&heap, host, block);
-    (void)bm_remote_find(bm_tree_of(block), block);
+    (void)bm_remote_find(arena, bm_tree_of(block), block);
 }
 
 TEST_WITHIN(guest, double_frees_abort)

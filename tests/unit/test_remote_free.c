@@ -537,15 +537,15 @@ static void merge_what_is_free(void *block)
 /* Two threads that both found it live. */
 static void free_twice_at_one_moment(void *block)
 {
-    struct bm_remote_slot first = bm_remote_find(bm_tree_of(block), block);
-    struct bm_remote_slot second = bm_remote_find(bm_tree_of(block), block);
+    struct bm_remote_slot first = bm_remote_find(arena, bm_tree_of(block), block);
+    struct bm_remote_slot second = bm_remote_find(arena, bm_tree_of(block), block);
     bm_remote_free(first, block);
     bm_remote_free(second, block);
 }
 
 static void free_remotely(void *block)
 {
-    (void)bm_remote_find(bm_tree_of(block), block);
+    (void)bm_remote_find(arena, bm_tree_of(block), block);
 }
 
 TEST_WITHIN(remote_free, double_frees_abort)
@@ -675,7 +675,7 @@ TEST_WITHIN(remote_free, threads_free_while_the_owner_works)
 
 static void free_fast(void *block)
 {
-    (void)bm_remote_free_fast(bm_remote_find(bm_tree_of(block), block), block);
+    (void)bm_remote_free_fast(bm_remote_find(arena, bm_tree_of(block), block), block);
 }
 
 static void free_fast_twice(void *block)

@@ -112,7 +112,7 @@ inline visit() {
         lock(gate);
         touch();
         sweep();
-        /* bm_remote_recycle_listed */
+        /* bm_listed_recycle */
         if
         :: state == UNLISTED && own[0] && own[1] -> state = VACANT
         :: else

@@ -12,7 +12,7 @@
  * Words, lists and gates are those of remote_free.pml and arena_life.pml, in larger steps: what a
  * gate guards is joined where nobody else can see the difference, and so is what happens under the
  * system-memory lock. What is read without a gate has steps of its own: the entry in own_chunks,
- * the count of guests, guest_of, `pending`, `returned`, the bits. As those of own_chunks and of the
+ * the count of guests, `of` of a guest, `pending`, `returned`, the bits. As those of own_chunks and of the
  * count are in C, all steps are sequentially consistent.
  *
  * Asserted:
@@ -211,7 +211,7 @@ inline leave() {
 #endif
 }
 
-/* bm_arena_settle; bm_remote_recycle_listed */
+/* bm_arena_settle; bm_listed_recycle */
 inline leave_if_free() {
     if
     :: state == UNLISTED && own == ALL -> leave()
@@ -623,8 +623,8 @@ active proctype guests_owner() {
     :: true
     fi;
     /* bm_arenas_let_go */
-    forget_host(true);
     lock(gate);
+    forget_host(true);
     merge();
     if
     :: state == CURRENT -> state = UNLISTED
