@@ -343,18 +343,23 @@ static BM_SLOW void free_in_shared(struct bm_tree *tree, void *block)
         free_other(&tree->chunk, block);
 }
 
-void bm_block_free(void *block)
+BM_INLINE void free_in_tree(struct bm_tree *tree, void *block)
 {
-    struct bm_chunk *chunk = bm_chunk_of(block);
-    struct bm_tree *tree = (struct bm_tree *)chunk;
-    if (bm_unlikely(!bm_system_has(chunk)))
-        free_outside(block);
-    else if (bm_unlikely(chunk->kind != BM_CHUNK_TREE) || bm_unlikely(!needs_no_lookup()))
-        free_other(chunk, block);
-    else if (bm_unlikely(bm_tree_has_guests(tree)))
+    if (bm_unlikely(bm_tree_has_guests(tree)))
         free_in_shared(tree, block);
     else if (bm_likely(tree->owner != bm_thread.arena))
         free_remote(tree->owner, tree, block);
+    else
+        free_other(&tree->chunk, block);
+}
+
+void bm_block_free(void *block)
+{
+    struct bm_chunk *chunk = bm_chunk_of(block);
+    if (bm_unlikely(!bm_system_has(chunk)))
+        free_outside(block);
+    else if (bm_likely(chunk->kind == BM_CHUNK_TREE) && needs_no_lookup())
+        free_in_tree((struct bm_tree *)chunk, block);
     else
         free_other(chunk, block);
 }

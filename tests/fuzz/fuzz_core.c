@@ -35,6 +35,7 @@ static struct model model;
 static size_t sum_bytes;
 static uint64_t seeds;
 static uint64_t now_ms;
+static bool are_hosts; /* each arena of all others */
 
 static size_t bytes_for(size_t count)
 {
@@ -46,12 +47,24 @@ static size_t bytes_for(size_t count)
     return fits ? bytes : 0;
 }
 
+static void set_hosts(void)
+{
+    for (unsigned index = 0; index < ARENAS && are_hosts; index++)
+        for (unsigned other = 0; other < ARENAS && arenas[index] != NULL; other++)
+            if (other != index) {
+                atomic_store(&arenas[index]->hosts[other], arenas[other]);
+                arenas[index]->has_hosts = true;
+            }
+}
+
 /* One of the arenas, made if it is not there. NULL: no memory. */
 static struct bm_arena *any_arena(void)
 {
     struct bm_arena **arena = &arenas[input_byte(&input) % ARENAS];
-    if (*arena == NULL)
+    if (*arena == NULL) {
         *arena = bm_arena_create(&heap.source);
+        set_hosts();
+    }
     return *arena;
 }
 
@@ -157,8 +170,10 @@ static void resize(void)
 static void retire(void)
 {
     struct bm_arena **arena = &arenas[input_byte(&input) % ARENAS];
-    if (*arena != NULL && core_heap_retire(&heap, *arena))
+    if (*arena != NULL && core_heap_retire(&heap, *arena)) {
         *arena = NULL;
+        set_hosts();
+    }
 }
 
 static void trim(void)
@@ -260,6 +275,7 @@ static void begin(void)
     model_init(&model, MOST_BLOCKS);
     core_heap_init(&heap, ADDRESS_BYTES, 0);
     uint8_t settings = input_byte(&input);
+    are_hosts = settings & 8;
     if (settings & 1)
         heap.fake.base.remap = NULL;
     if (settings & 2)
@@ -275,11 +291,16 @@ static void finish(void)
     verify();
     while (model.count > 0)
         core_heap_free(&heap, NULL, model_remove(&model, model.count - 1).address);
-    for (unsigned index = 0; index < ARENAS; index++) {
-        if (arenas[index] != NULL && !core_heap_retire(&heap, arenas[index]))
-            fail("an arena without blocks is left");
-        arenas[index] = NULL;
+    /* Twice: in the first one there may be guests of the second. */
+    for (unsigned index = 0; index < 2 * ARENAS; index++) {
+        struct bm_arena **arena = &arenas[index % ARENAS];
+        if (*arena != NULL && core_heap_retire(&heap, *arena))
+            *arena = NULL;
+        set_hosts();
     }
+    for (unsigned index = 0; index < ARENAS; index++)
+        if (arenas[index] != NULL)
+            fail("an arena without blocks is left");
     model_finish(&model);
     core_heap_finish(&heap);
 }
