@@ -23,8 +23,8 @@ void bm_arenas_let_go(struct bm_arena *arena);
 void bm_arenas_visit(void (*visit)(struct bm_arena *arena, void *context),
                      void (*afterwards)(void *context), void *context);
 
-/* From now on an arena may have guests at another (core/guest.h), that whose first tree is the chunk
- * `home`, if there still is one. Owner. */
+/* From now on an arena may have guests at another (core/guest.h), that whose first tree is the
+ * chunk `home`, if there still is one. Owner. */
 void bm_arenas_remember_host(struct bm_arena *arena, const struct bm_chunk *home);
 
 /* Sweeps an arena, and lets go of it. It was pinned before, while a block in it was sure to be

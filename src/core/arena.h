@@ -130,8 +130,8 @@ struct bm_arena {
 
     struct bm_listed_sample samples[BM_SIZE_CLASSES];
 
-    /* Chunks known to be this arena's, by the low bits of their number (own_chunks.h). Last: a small
-     * heap writes one entry. */
+    /* Chunks known to be this arena's, by the low bits of their number (own_chunks.h). Last: a
+     * small heap writes one entry. */
     _Atomic(struct bm_tree *) own_chunks[BM_OWN_CHUNKS];
 };
 

@@ -128,8 +128,8 @@ static struct bm_slab *take_descriptor(struct bm_tree *tree, unsigned leaves)
     if (tree->vacant[list] != NULL)
         return pop_vacant(tree, list);
     struct bm_slab *slab = &tree->slabs[tree->slabs_made++];
-    /* In a chunk used before this may hold anything, and so may a remote line. Looking is free where it is
-     * zero: reading an untouched page does not make it resident. */
+    /* In a chunk used before these may hold anything. Looking is free where it is zero: reading an
+     * untouched page does not make it resident. */
     struct bm_remote_line *line = bm_slab_remote_line(slab);
     struct bm_guest *guest = bm_tree_guest(tree, slab);
     if (atomic_load_explicit(&guest->of, memory_order_relaxed) != NULL)

@@ -12,8 +12,8 @@
  * Words, lists and gates are those of remote_free.pml and arena_life.pml, in larger steps: what a
  * gate guards is joined where nobody else can see the difference, and so is what happens under the
  * system-memory lock. What is read without a gate has steps of its own: the entry in own_chunks,
- * the count of guests, `of` of a guest, `pending`, `returned`, the bits. As those of own_chunks and of the
- * count are in C, all steps are sequentially consistent.
+ * the count of guests, `of` of a guest, `pending`, `returned`, the bits. As those of own_chunks
+ * and of the count are in C, all steps are sequentially consistent.
  *
  * Asserted:
  *   - the fast path of the host's owner never finds a guest;
