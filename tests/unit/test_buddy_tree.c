@@ -258,6 +258,8 @@ static void step_allocate(struct bm_buddy_tree *tree, struct model *model,
         order /= 2;
     unsigned leaves = (unsigned)random_between(random, 1, 1U << order);
     bool fits = order <= model->depth && model_place(model, order, &expected);
+    expect(bm_buddy_tree_find(tree, order, &first) == fits);
+    expect_at(!fits || first == expected, "order %u: %u, not %u", order, first, expected);
     bool is_at_random = random_once_in(random, 4);
     bool is_done = is_at_random ? bm_buddy_tree_allocate_at_random(tree, order, leaves, &first)
                                 : bm_buddy_tree_allocate(tree, order, leaves, &first);

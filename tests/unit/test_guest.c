@@ -463,6 +463,31 @@ TEST_WITHIN(guest, pages_within_one_go_back_by_a_trim)
     free_the_rest(EVERY);
 }
 
+TEST_WITHIN(guest, pages_within_one_stay_while_the_gate_of_its_host_is_taken)
+{
+    enum { EVERY = 256 };
+    pthread_t thread;
+    pthread_barrier_t barrier;
+    size_t purged = 0;
+    allocate_all(arena);
+    size_t held = free_all_but_some(EVERY);
+    expect(pthread_barrier_init(&barrier, NULL, 2) == 0);
+    expect(pthread_create(&thread, NULL, hold_gate, &barrier) == 0);
+    (void)pthread_barrier_wait(&barrier);
+    bm_mutex_lock(&arena->gate);
+    for (uint64_t now_ms = 5000; now_ms < 15000; now_ms += 100)
+        (void)bm_arena_decay(arena, now_ms, &purged);
+    expect(arena->round.has_found);
+    expect(bm_arena_purgeable_bytes(arena) < arena->guest_count * BM_LEAF_BYTES);
+    bm_mutex_unlock(&arena->gate);
+    core_heap_trim(&heap, arena);
+    (void)pthread_barrier_wait(&barrier);
+    expect(pthread_join(thread, NULL) == 0);
+    expect(home_of(host)->held_leaves == held);
+    verify_both();
+    free_the_rest(EVERY);
+}
+
 /* Takes all listed slabs that it gets, and lists them again. */
 static unsigned count_guests_taken(unsigned size_class)
 {
