@@ -115,21 +115,38 @@ static void set_host(struct bm_arena *arena, unsigned index, struct bm_arena *ho
         unpin(before);
 }
 
+/* A place that is empty; BM_HOSTS: there is none. */
+static unsigned find_place(struct bm_arena *arena)
+{
+    unsigned place = 0;
+    while (place < BM_HOSTS && bm_arena_host(arena, place) != NULL)
+        place++;
+    return place;
+}
+
 /* Adds those that another one remembers, as far as there are places: where threads take turns, each
  * frees for one of the others only. Gate of the arena, and the system-memory lock. */
 static void add_hosts_of(struct bm_arena *arena, struct bm_arena *other)
 {
-    unsigned place = 0;
     for (unsigned index = 0; index < BM_HOSTS; index++) {
         struct bm_arena *host = bm_arena_host(other, index);
-        if (host == NULL || host == arena || has_host(arena, bm_chunk_of(host)))
-            continue;
-        while (place < BM_HOSTS && bm_arena_host(arena, place) != NULL)
-            place++;
+        unsigned place = find_place(arena);
         if (place == BM_HOSTS)
             return;
-        set_host(arena, place, host);
+        if (host != NULL && host != arena && !has_host(arena, bm_chunk_of(host)))
+            set_host(arena, place, host);
     }
+}
+
+/* With the same locks. Where there is no place, another one's. */
+static void add_host(struct bm_arena *arena, struct bm_arena *host)
+{
+    unsigned place = find_place(arena);
+    if (place == BM_HOSTS)
+        place = arena->next_host++ % BM_HOSTS;
+    set_host(arena, place, host);
+    add_hosts_of(arena, host);
+    arena->has_hosts = true;
 }
 
 void bm_arenas_remember_host(struct bm_arena *arena, const struct bm_chunk *home)
@@ -141,11 +158,9 @@ void bm_arenas_remember_host(struct bm_arena *arena, const struct bm_chunk *home
     struct bm_arena *host = arena;
     if (bm_system_has(home) && home->kind == BM_CHUNK_TREE)
         host = ((const struct bm_tree *)home)->owner;
-    if (host != arena) { /* which may have got that chunk since */
-        set_host(arena, arena->next_host++ % BM_HOSTS, host);
-        add_hosts_of(arena, host);
-        arena->has_hosts = true;
-    }
+    /* Whoever has got that chunk since. */
+    if (host != arena && !has_host(arena, bm_chunk_of(host)))
+        add_host(arena, host);
     bm_system_unlock();
     bm_mutex_unlock(&arena->gate);
 }

@@ -3,6 +3,7 @@
 #include "api/arenas.h"
 #include "api/system_memory.h"
 #include "api/thread_arena.h"
+#include "core/guest.h"
 #include "core/listed.h"
 #include "core/page_block.h"
 #include "core/purge.h"
@@ -15,7 +16,7 @@ static void trim_own(struct bm_arena *arena)
     bm_mutex_lock(&arena->gate);
     bm_remote_merge(arena);
     bm_page_block_drop_all(arena);
-    bm_arena_shed(arena);
+    bm_guest_send_home(arena); /* the rest is bm_arena_trim's, which counts what goes back */
     bm_mutex_unlock(&arena->gate);
 }
 

@@ -60,10 +60,11 @@ enum bm_rest {
     BM_REST_SEEN, /* an interval began since */
 };
 
-/* A walk through all slabs, a few trees at a time (purge.h). */
+/* A walk through all slabs, a few trees or guests at a time (purge.h). */
 struct bm_round {
-    struct bm_tree *next; /* NULL: at the end of a bucket */
-    unsigned bucket;      /* BM_BUCKETS: no round is under way */
+    struct bm_tree *next;        /* NULL: at the end of a bucket */
+    unsigned bucket;             /* BM_BUCKETS: all trees are behind it */
+    struct bm_guest *next_guest; /* NULL, and all trees behind it: no round is under way */
     uint64_t next_begin_ms;
     bool has_found;                  /* slabs to look at in the next one */
     const struct bm_remote *pending; /* what was, when it began; for comparison alone */

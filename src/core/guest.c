@@ -96,6 +96,8 @@ void bm_guest_unlock_host(struct bm_arena *arena, const struct bm_slab *slab)
 void bm_guest_leave(struct bm_arena *arena, struct bm_slab *slab)
 {
     struct bm_guest *guest = bm_tree_guest(bm_tree_of(slab), slab);
+    if (arena->round.next_guest == guest)
+        arena->round.next_guest = guest->next;
     if (guest->next != NULL)
         guest->next->previous = guest->previous;
     if (guest->previous != NULL)

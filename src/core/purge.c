@@ -90,20 +90,20 @@ static void visit_tree(struct bm_arena *arena, struct bm_tree *tree, struct bm_p
     bm_arena_count_leaves(arena, tree);
 }
 
-/* All at once, at the end of a round. One whose host's gate is taken waits for the next. */
-static void visit_guests(struct bm_arena *arena, struct bm_purge *purge)
+/* One whose host's gate is taken waits for the next round. */
+static void visit_guest(struct bm_arena *arena, struct bm_guest *guest, struct bm_purge *purge)
 {
-    for (struct bm_guest *guest = arena->guests; guest != NULL; guest = guest->next) {
-        struct bm_tree *tree = bm_tree_of(guest);
-        if (tree->has_huge_pages || purge->leaves == 0 ||
-            !bm_guest_try_lock_host(arena, bm_guest_slab(guest))) {
-            arena->round.has_found |= !tree->has_huge_pages;
-            continue;
-        }
-        visit_slab(arena, bm_guest_slab(guest), purge);
-        bm_arena_count_leaves(tree->owner, tree);
-        bm_guest_unlock_host(arena, bm_guest_slab(guest));
+    struct bm_slab *slab = bm_guest_slab(guest);
+    struct bm_tree *tree = bm_tree_of(guest);
+    if (tree->has_huge_pages)
+        return;
+    if (!bm_guest_try_lock_host(arena, slab)) {
+        arena->round.has_found = true;
+        return;
     }
+    visit_slab(arena, slab, purge);
+    bm_arena_count_leaves(tree->owner, tree);
+    bm_guest_unlock_host(arena, slab);
 }
 
 static void purge_guests(struct bm_arena *arena, struct bm_purge *purge)
@@ -123,32 +123,47 @@ static void begin_round(struct bm_arena *arena)
 {
     struct bm_round *round = &arena->round;
     *round = (struct bm_round){.next = arena->buckets[0],
+                               .next_guest = arena->guests,
                                .next_begin_ms = round->next_begin_ms,
                                .pending = pending(arena)};
 }
 
-static bool is_under_way(const struct bm_round *round)
+static bool is_at_trees(const struct bm_round *round)
 {
     return round->bucket < BM_BUCKETS;
 }
 
-static void step_round(struct bm_arena *arena, struct bm_purge *purge, unsigned slabs_most)
+static bool is_under_way(const struct bm_round *round)
+{
+    return is_at_trees(round) || round->next_guest != NULL;
+}
+
+/* The trees of all buckets, then the guests. Returns how many slabs it came to. */
+static unsigned visit_next(struct bm_arena *arena, struct bm_purge *purge)
 {
     struct bm_round *round = &arena->round;
-    unsigned slabs = 0;
-    while (is_under_way(round) && slabs < slabs_most && purge->leaves != 0) {
-        struct bm_tree *tree = round->next;
-        if (tree == NULL) {
-            round->bucket++;
-            round->next = is_under_way(round) ? arena->buckets[round->bucket] : NULL;
-            if (!is_under_way(round))
-                visit_guests(arena, purge);
-            continue;
-        }
+    struct bm_tree *tree = round->next;
+    struct bm_guest *guest = round->next_guest;
+    if (tree != NULL) {
         round->next = tree->next;
-        slabs += tree->slabs_made;
         visit_tree(arena, tree, purge);
+        return tree->slabs_made;
     }
+    if (is_at_trees(round)) {
+        round->bucket++;
+        round->next = is_at_trees(round) ? arena->buckets[round->bucket] : NULL;
+        return 0;
+    }
+    round->next_guest = guest->next;
+    visit_guest(arena, guest, purge);
+    return 1;
+}
+
+static void step_round(struct bm_arena *arena, struct bm_purge *purge, unsigned slabs_most)
+{
+    unsigned slabs = 0;
+    while (is_under_way(&arena->round) && slabs < slabs_most && purge->leaves != 0)
+        slabs += visit_next(arena, purge);
 }
 
 /* ---- all together ---- */
@@ -291,8 +306,10 @@ uint64_t bm_arena_decay(struct bm_arena *arena, uint64_t now_ms, size_t *purged_
         bm_arena_purge(arena, &of_trees, false);
     step_round(arena, &of_slabs, ROUND_STEP_SLABS);
     *purged_leaves += before - arena->dirty_leaves + STEP_LEAVES - of_slabs.leaves;
+    uint64_t due = due_ms(arena, now_ms);
     /* Hosts that were called before this arena may have guests to take back. */
-    uint64_t due = arena->has_sent_home ? now_ms + BM_DECAY_STEP_MS : due_ms(arena, now_ms);
+    if (arena->has_sent_home)
+        due = sooner_of(due, decay->interval_end_ms);
     arena->has_sent_home = false;
     if (step != 0)
         arena->stuck_leaves = before == arena->dirty_leaves ? before : 0;

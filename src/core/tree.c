@@ -150,16 +150,24 @@ static void assign_leaves(struct bm_tree *tree, unsigned first, unsigned leaves,
         tree->slab_of_leaf[leaf] = (uint16_t)(number * BM_SLAB_SCALE);
 }
 
-/* Takes the leaves that a descriptor's slab had before, if there were as many, and they are free
- * and dirty: so no others become so (docs/decisions/0020). Whatever a descriptor says is no
- * more than a hint: one that was never used says what the chunk held before, and a page block that
- * grew lay where a new one of its size must not. */
+/* Whether a descriptor's slab had so many leaves before, and all of them are dirty: so no others
+ * become so (docs/decisions/0020). Whatever a descriptor says is no more than a hint: one that was
+ * never used says what the chunk held before, and a page block that grew lay where a new one of its
+ * size must not. */
+static bool is_old_place(const struct bm_tree *tree, const struct bm_slab *slab, unsigned leaves,
+                         unsigned order)
+{
+    unsigned first = bm_slab_first_leaf(slab);
+    return !BM_HARDENED && slab->leaves == leaves && first % (1U << order) == 0 &&
+           first + leaves <= BM_TREE_LEAVES && count_dirty(tree, first, leaves) == leaves;
+}
+
+/* Takes the leaves that it had, if they are free. */
 static bool take_old_place(struct bm_tree *tree, const struct bm_slab *slab, unsigned leaves,
                            unsigned order, unsigned *first)
 {
     *first = bm_slab_first_leaf(slab);
-    return !BM_HARDENED && slab->leaves == leaves && *first % (1U << order) == 0 &&
-           *first + leaves <= BM_TREE_LEAVES && count_dirty(tree, *first, leaves) == leaves &&
+    return is_old_place(tree, slab, leaves, order) &&
            bm_buddy_tree_claim(&tree->pages, *first, leaves);
 }
 
@@ -182,13 +190,14 @@ static bool are_free(const struct bm_tree *tree, unsigned first, unsigned leaves
 bool bm_tree_next_is_dirty(struct bm_tree *tree, unsigned leaves)
 {
     const struct bm_slab *old = tree->vacant[bm_tree_vacant_list(leaves)];
+    unsigned order = bm_order_of(leaves);
     unsigned first;
     if (tree->dirty_leaves < leaves)
         return false;
-    if (old != NULL && old->leaves == leaves && are_free(tree, bm_slab_first_leaf(old), leaves) &&
-        count_dirty(tree, bm_slab_first_leaf(old), leaves) == leaves)
+    if (old != NULL && is_old_place(tree, old, leaves, order) &&
+        are_free(tree, bm_slab_first_leaf(old), leaves))
         return true;
-    return bm_buddy_tree_find(&tree->pages, bm_order_of(leaves), &first) &&
+    return bm_buddy_tree_find(&tree->pages, order, &first) &&
            count_dirty(tree, first, leaves) == leaves;
 }
 

@@ -7,7 +7,7 @@
  * All metadata lies here, in front of the blocks; none lies between or inside them.
  *
  *     | header | slab | slab    |free|  page block  | free | slab |   free        |
- *     leaf 0   17                                                             1024
+ *     leaf 0   20                                                             1024
  *
  * Invariants (bm_tree_verify):
  *   1. slab_of_leaf[l] names slab n > 0 exactly for the leaves of slab n, and is 0 for all others;

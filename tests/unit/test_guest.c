@@ -3,6 +3,7 @@
 
 #include "core/listed.h"
 #include "core/own_chunks.h"
+#include "core/page_block.h"
 #include "core/purge.h"
 #include "core/remote_free.h"
 #include "core/stats.h"
@@ -217,6 +218,36 @@ TEST_WITHIN(guest, none_of_a_host_without_a_slab)
     live = allocate(host, BYTES);
 }
 
+/* A page block that grew lay where no slab of its leaves may lie: that place is no dirty one. */
+TEST_WITHIN(guest, the_place_of_a_page_block_that_grew_is_none)
+{
+    bm_mutex_lock(&host->gate);
+    bm_arena_purge(host, &(struct bm_purge){.leaves = SIZE_MAX}, true);
+    expect(host->dirty_leaves == 0);
+    bm_mutex_unlock(&host->gate);
+    void *others[16];
+    unsigned count = 0;
+    char *grown = allocate(host, 10 * BM_LEAF_BYTES);
+    while (bm_slab_first_leaf(core_heap_slab(grown)) % 32 == 0) {
+        others[count++] = grown;
+        grown = allocate(host, 10 * BM_LEAF_BYTES);
+    }
+    char *dirty = allocate(host, 200 * BM_LEAF_BYTES);
+    expect(core_heap_resize(&heap, host, grown, 24 * BM_LEAF_BYTES) == grown);
+    core_heap_free(&heap, host, dirty);
+    core_heap_free(&heap, host, grown);
+    bm_mutex_lock(&host->gate);
+    bm_page_block_drop_all(host);
+    bm_mutex_unlock(&host->gate);
+    struct bm_tree *tree = home_of(host);
+    unsigned found;
+    expect(bm_buddy_tree_find(&tree->pages, bm_order_of(24), &found));
+    bool is_dirty = tree->dirty[found / 64] >> (found % 64) & 1;
+    expect(bm_tree_next_is_dirty(tree, 24) == is_dirty && !is_dirty);
+    while (count > 0)
+        core_heap_free(&heap, host, others[--count]);
+}
+
 /* ---- frees ---- */
 
 TEST_WITHIN(guest, is_freed_by_anybody)
@@ -350,12 +381,18 @@ TEST_WITHIN(guest, trim_and_decay_take_it_back)
 TEST_WITHIN(guest, decay_is_called_again_after_guests_were_sent_home)
 {
     size_t purged = 0;
+    uint64_t now_ms = 5000;
     allocate_all(arena);
     free_all_remotely(arena);
+    expect(arena->has_sent_home);
     bm_mutex_lock(&arena->gate);
-    expect(bm_arena_decay(arena, 5000, &purged) == 5000 + BM_DECAY_STEP_MS);
-    bm_arena_decay(arena, 5000, &purged);
-    expect(!arena->has_sent_home);
+    while (bm_arena_decay(arena, now_ms, &purged) != UINT64_MAX && now_ms < 60000)
+        now_ms += 100;
+    expect(now_ms < 60000 && !arena->has_sent_home);
+    /* In the interval to come, and once. */
+    arena->has_sent_home = true;
+    expect(bm_arena_decay(arena, now_ms, &purged) == arena->decay.interval_end_ms);
+    expect(bm_arena_decay(arena, now_ms, &purged) == UINT64_MAX);
     bm_mutex_unlock(&arena->gate);
 }
 
