@@ -207,6 +207,18 @@ Test(hosts, have_no_guest_after_one_trim)
 
 static void *mine[BLOCKS];
 
+/* The calling thread has guests in the arena of the sleeper that it returns. */
+static struct sleeper *allocate_mine(void)
+{
+    buddymalloc_free(buddymalloc_malloc(1));
+    struct sleeper *host = start_sleeper();
+    free_burst(host);
+    for (unsigned index = 0; index < BLOCKS; index++)
+        mine[index] = buddymalloc_malloc(BYTES);
+    expect(is_guest(mine[0]) && bm_thread.arena->guest_count > 10);
+    return host;
+}
+
 static void *free_mine(void *unused)
 {
     (void)unused;
@@ -219,12 +231,7 @@ static void *free_mine(void *unused)
 Test(hosts, have_no_guest_after_one_trim_by_its_thread)
 {
     pthread_t thread;
-    buddymalloc_free(buddymalloc_malloc(1));
-    struct sleeper *host = start_sleeper();
-    free_burst(host);
-    for (unsigned index = 0; index < BLOCKS; index++)
-        mine[index] = buddymalloc_malloc(BYTES);
-    expect(bm_thread.arena->guest_count > 10);
+    struct sleeper *host = allocate_mine();
     atomic_store(&bm_thread.arena->sweep_after, UINT32_MAX);
     expect(pthread_create(&thread, NULL, free_mine, NULL) == 0);
     expect(pthread_join(thread, NULL) == 0);
@@ -258,8 +265,7 @@ static int check_child(struct sleeper *sleeper)
     if (hosts_of(bm_thread.arena) != 0 || sleeper->arena->has_owner || sleeper->arena->pins != 0)
         return 1;
     struct bm_tree *tree = bm_tree_of(mine[0]);
-    for (unsigned index = 0; index < BLOCKS; index++)
-        buddymalloc_free(mine[index]);
+    (void)free_mine(NULL);
     (void)buddymalloc_malloc_trim(0);
     bm_arenas_visit(verify, NULL, NULL);
     /* One slab may be current. */
@@ -269,20 +275,14 @@ static int check_child(struct sleeper *sleeper)
 Test(hosts, of_a_child_of_fork_are_none)
 {
     int status;
-    buddymalloc_free(buddymalloc_malloc(1));
-    struct sleeper *sleeper = start_sleeper();
-    free_burst(sleeper);
-    for (unsigned index = 0; index < BLOCKS; index++)
-        mine[index] = buddymalloc_malloc(BYTES);
-    expect(is_guest(mine[0]) && bm_thread.arena->guest_count > 10);
+    struct sleeper *sleeper = allocate_mine();
     pid_t child = fork();
     expect(child >= 0);
     if (child == 0)
         _exit(check_child(sleeper));
     expect(waitpid(child, &status, 0) == child);
     expect_at(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%d", status);
-    for (unsigned index = 0; index < BLOCKS; index++)
-        buddymalloc_free(mine[index]);
+    (void)free_mine(NULL);
     end_sleeper(sleeper);
 }
 
