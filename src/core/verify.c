@@ -183,15 +183,18 @@ static void verify_guests(struct bm_arena *arena)
 {
     size_t guests = 0;
     const struct bm_guest *previous = NULL;
+    bool has_next = arena->round.next_guest == NULL;
     for (struct bm_guest *guest = arena->guests; guest != NULL; guest = guest->next) {
         REQUIRE(atomic_load_explicit(&guest->of, memory_order_relaxed) == arena);
         REQUIRE(guest->previous == previous);
         REQUIRE(bm_guest_slab(guest)->state < BM_SLAB_LEFT);
         verify_words(bm_guest_slab(guest));
+        has_next |= guest == arena->round.next_guest;
         previous = guest;
         guests++;
     }
     REQUIRE(guests == arena->guest_count);
+    REQUIRE(has_next);
 }
 
 static void verify_kept(struct bm_arena *arena)

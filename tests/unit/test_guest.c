@@ -486,6 +486,37 @@ TEST_WITHIN(guest, pages_within_one_go_back_in_rounds_and_come_again)
     free_the_rest(EVERY);
 }
 
+/* By time no less than a huge page goes. */
+TEST_WITHIN(guest, pages_within_one_stay_where_there_may_be_huge_ones)
+{
+    enum { EVERY = 256 };
+    size_t purged = 0;
+    allocate_all(arena);
+    size_t held = free_all_but_some(EVERY);
+    home_of(host)->has_huge_pages = true;
+    bm_mutex_lock(&arena->gate);
+    for (uint64_t now_ms = 5000; now_ms < 15000; now_ms += 100)
+        (void)bm_arena_decay(arena, now_ms, &purged);
+    bm_mutex_unlock(&arena->gate);
+    expect(home_of(host)->held_leaves == held);
+    home_of(host)->has_huge_pages = false;
+    free_the_rest(EVERY);
+}
+
+TEST_WITHIN(guest, that_leaves_is_not_the_next_of_a_round)
+{
+    allocate_all(arena);
+    expect(arena->guest_count > 20);
+    arena->round.next_guest = arena->guests->next->next;
+    for (unsigned index = 0; index < BLOCKS; index++) {
+        core_heap_free(&heap, arena, blocks[index]);
+        if (index % 1000 == 0)
+            verify_both();
+    }
+    verify_both();
+    expect(arena->round.next_guest == NULL);
+}
+
 TEST_WITHIN(guest, pages_within_one_go_back_by_a_trim)
 {
     enum { EVERY = 256 };
