@@ -328,7 +328,7 @@ static BM_SLOW void free_other(struct bm_chunk *chunk, void *block)
     bm_thread_tick();
 }
 
-/* In a tree with guests, or where one is the thread's. */
+/* In a tree with guests: the slab may be anybody's. */
 static BM_SLOW void free_in_shared(struct bm_tree *tree, void *block)
 {
     struct bm_found found;

@@ -110,8 +110,8 @@ struct bm_arena {
     unsigned pins;
     bool is_idle;
     bool is_locked_for_fork;
-    /* Arenas of sleeping threads that this one's owner swept, each pinned, or NULL. Changed under
-     * the gate as well. */
+    /* Arenas that this one's owner swept, and some that those have here, each pinned, or NULL.
+     * Changed under the gate as well. */
     unsigned next_host; /* to replace */
     _Atomic(struct bm_arena *) hosts[BM_HOSTS];
 

@@ -54,11 +54,11 @@ static void purge_slabs(struct bm_arena *arena, struct bm_purge *purge)
 }
 
 /* Whether it is listed, or would be if an owner that sleeps had merged what others freed. */
-static bool has_room(struct bm_arena *arena, struct bm_slab *slab, bool has_pending)
+static bool has_room(struct bm_arena *arena, struct bm_slab *slab)
 {
     if (!is_at_rest(arena, slab))
         return false;
-    if (slab->state == BM_SLAB_LISTED || !has_pending)
+    if (slab->state == BM_SLAB_LISTED || pending(arena) == NULL)
         return slab->state == BM_SLAB_LISTED;
     unsigned free = 0;
     for (unsigned index = 0; index < BM_SLAB_WORDS; index++)
@@ -68,8 +68,7 @@ static bool has_room(struct bm_arena *arena, struct bm_slab *slab, bool has_pend
 
 static void visit_slab(struct bm_arena *arena, struct bm_slab *slab, struct bm_purge *purge)
 {
-    bool has_pending = pending(arena) != NULL;
-    if (!has_room(arena, slab, has_pending))
+    if (!has_room(arena, slab))
         return;
     bool is_new = slab->idle_rounds < IDLE_ROUNDS;
     size_t before = purge->leaves;

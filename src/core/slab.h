@@ -54,7 +54,7 @@ struct bm_slab {
     uint16_t last_word : 2;   /* that a cursor was aimed at; owner, under the gate */
     uint16_t idle_rounds : 3; /* that found it with room, up to a few; gate */
     uint16_t is_purged : 1;   /* some of its pages were (tree.h, 3); gate */
-    struct bm_slab *next;     /* class list or vacant list; gate */
+    struct bm_slab *next;     /* class list, vacant list, or of guests that have left; gate */
     struct bm_slab *previous;
 };
 

@@ -338,6 +338,21 @@ TEST_WITHIN(guest, goes_back_when_nothing_in_it_is_live)
     expect(host->dirty_leaves + 16 >= dirty);
 }
 
+/* Not even the last of its class, which an arena keeps of its own. */
+TEST_WITHIN(guest, is_not_kept_empty)
+{
+    enum { SLOTS = 256 };
+    for (unsigned index = 0; index <= SLOTS; index++)
+        blocks[index] = allocate(arena, BYTES);
+    expect(is_guest(blocks[0]) && core_heap_slab(blocks[0]) != core_heap_slab(blocks[SLOTS]));
+    expect(bm_slab_slots(core_heap_slab(blocks[0])) == SLOTS);
+    struct bm_slab *first = core_heap_slab(blocks[0]);
+    for (unsigned index = 0; index < SLOTS; index++)
+        core_heap_free(&heap, arena, blocks[index]);
+    expect(atomic_load(&host->returned) == first);
+    core_heap_free(&heap, arena, blocks[SLOTS]);
+}
+
 /* Who sweeps an arena whose owner sleeps reads remote words to the end. */
 TEST_WITHIN(guest, is_not_handed_over_before_a_sweep_is_done)
 {
