@@ -87,7 +87,6 @@ struct bm_arena {
     uint32_t open_buckets;                     /* bit o: buckets[o] has a tree; gate */
     unsigned kept_leaves;                      /* sum over kept; gate */
     struct bm_guest *guests;                   /* slabs in trees of others; gate */
-    size_t guest_count;                        /* gate */
     struct bm_slab *left;                      /* those that have left, and were not sent; gate */
     size_t slabs_live;                         /* gate; zero and idle is final, so read without */
     _Atomic bool takes_every_slot;  /* however few of its slab are free; changed under the gate */

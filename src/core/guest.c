@@ -36,7 +36,6 @@ static void join(struct bm_arena *arena, struct bm_guest *guest)
     if (guest->next != NULL)
         guest->next->previous = guest;
     arena->guests = guest;
-    arena->guest_count++;
     atomic_store_explicit(&guest->of, arena, memory_order_relaxed);
 }
 
@@ -104,7 +103,6 @@ void bm_guest_leave(struct bm_arena *arena, struct bm_slab *slab)
         guest->previous->next = guest->next;
     else
         arena->guests = guest->next;
-    arena->guest_count--;
     slab->state = BM_SLAB_LEFT;
     slab->next = arena->left;
     arena->left = slab;
