@@ -324,8 +324,7 @@ void *bm_arena_refill(struct bm_arena *arena, unsigned size_class)
 void bm_arena_free_slow(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab *slab,
                         size_t slot)
 {
-    if (bm_unlikely(!bm_own_chunks_has(arena, tree)) && tree->owner == arena)
-        bm_own_chunks_add(arena, tree);
+    bm_own_chunks_add(arena, tree);
     _Atomic uint64_t *word = &slab->free[slot / 64];
     uint64_t bits = atomic_load_explicit(word, memory_order_relaxed);
     bits |= UINT64_C(1) << (slot % 64);

@@ -13,7 +13,7 @@ void bm_own_chunks_init(struct bm_arena *arena)
 
 /* Sequentially consistent, as is the count of guests and the look of bm_own_chunks_remove: of an
  * owner that adds a tree and a thread that makes the first guest in it, one sees the other's. */
-void bm_own_chunks_add(struct bm_arena *arena, struct bm_tree *tree)
+void bm_own_chunks_enter(struct bm_arena *arena, struct bm_tree *tree)
 {
     _Atomic(struct bm_tree *) *own = bm_arena_own_chunk(arena, (uintptr_t)tree);
     if (bm_tree_has_guests(tree))

@@ -14,13 +14,15 @@
 /* Where there is none yet, and all bytes are zero. */
 void bm_own_chunks_init(struct bm_arena *arena);
 
-/* Adds a tree of the arena's that is not there, unless it has guests. Owner, with or without the
- * gate. */
-void bm_own_chunks_add(struct bm_arena *arena, struct bm_tree *tree);
+/* Adds a tree, unless it is another's, or has guests. Owner, with or
+ * without the gate. */
+void bm_own_chunks_enter(struct bm_arena *arena, struct bm_tree *tree);
 
-BM_INLINE bool bm_own_chunks_has(struct bm_arena *arena, const struct bm_tree *tree)
+/* The same of one that mostly is there. */
+BM_INLINE void bm_own_chunks_add(struct bm_arena *arena, struct bm_tree *tree)
 {
-    return bm_peek(*bm_arena_own_chunk(arena, (uintptr_t)tree)) == tree;
+    if (bm_unlikely(bm_peek(*bm_arena_own_chunk(arena, (uintptr_t)tree)) != tree))
+        bm_own_chunks_enter(arena, tree);
 }
 
 /* Gate. Guests are counted before. */

@@ -50,8 +50,7 @@ static void install(struct bm_arena *arena, struct bm_tree *tree, struct bm_slab
     arena->kept_leaves += slab->leaves;
     slab->state = BM_SLAB_CURRENT;
     slab->credit = BM_CREDIT_CURRENT;
-    if (!bm_own_chunks_has(arena, tree))
-        bm_own_chunks_add(arena, tree);
+    bm_own_chunks_add(arena, tree);
 }
 
 static bool may_keep(const struct bm_arena *arena, unsigned leaves)
