@@ -14,8 +14,8 @@
 /* Where there is none yet, and all bytes are zero. */
 void bm_own_chunks_init(struct bm_arena *arena);
 
-/* Adds a tree, unless it is another's, or has guests. Owner, with or
- * without the gate. */
+/* Adds a tree in which the arena has a slab, unless it has guests, as it does if it is another's.
+ * Owner, with or without the gate. */
 void bm_own_chunks_enter(struct bm_arena *arena, struct bm_tree *tree);
 
 /* The same of one that mostly is there. */

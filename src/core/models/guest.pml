@@ -463,7 +463,7 @@ inline decay() {
 
 /* ---- threads ---- */
 
-/* bm_own_chunks_add */
+/* bm_own_chunks_enter */
 inline add_own_chunk() {
     if
     :: own_chunk
