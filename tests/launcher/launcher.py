@@ -7,32 +7,12 @@ OPTIONS_C is the source that has the table of options: each has an option of the
 import os
 import pathlib
 import re
-import subprocess
 import sys
 import tempfile
 
-SUMMARY = "buddymalloc summary of process"
-SET_BY_CALLER = ("BUDDYMALLOC_CONF", "LD_PRELOAD", "MALLOC_PERTURB_")
+from command import Command, SUMMARY, expect
+
 PRINT_SETTINGS = ["sh", "-c", 'echo "$BUDDYMALLOC_CONF|${MALLOC_PERTURB_-}|$$"']
-
-
-class Launcher:
-    """Runs the command with exactly the settings given; status, output and error."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def run(self, *arguments, **settings):
-        environment = {key: value for key, value in os.environ.items() if key not in SET_BY_CALLER}
-        ended = subprocess.run([self.path, *arguments], env={**environment, **settings},
-                               capture_output=True, text=True, stdin=subprocess.DEVNULL,
-                               timeout=60, check=False)
-        return ended.returncode, ended.stdout, ended.stderr
-
-
-def expect(is_so, *what):
-    if not is_so:
-        sys.exit(" ".join(map(repr, what)))
 
 
 def check_running(launcher):
@@ -133,7 +113,7 @@ def check_help(launcher, options_c):
 
 
 def main():
-    launcher = Launcher(sys.argv[1])
+    launcher = Command(sys.argv[1])
     check_running(launcher)
     check_settings(launcher)
     check_preload(launcher)
