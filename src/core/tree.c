@@ -332,9 +332,16 @@ void bm_tree_purge(struct bm_tree *tree, struct bm_chunk_source *source, struct 
     }
 }
 
-static bool is_set(const uint64_t *bits, unsigned index)
+/* The first slot from `slot` on whose bit is 1, or with `inverted` all ones 0; `slots` if there is
+ * none before. */
+static unsigned next_slot(const uint64_t *bits, uint64_t inverted, unsigned slot, unsigned slots)
 {
-    return bits[index / 64] >> (index % 64) & 1;
+    uint64_t word = 0;
+    while (slot < slots && (word = (bits[slot / 64] ^ inverted) >> slot % 64) == 0)
+        slot = (slot | 63) + 1;
+    if (slot < slots)
+        slot += bm_lowest_bit(word);
+    return slot < slots ? slot : slots;
 }
 
 /* The first slot of a slab that begins at or behind a leaf. */
@@ -361,17 +368,15 @@ unsigned bm_tree_free_leaves_of_slab(struct bm_tree *tree, struct bm_slab *slab,
     unsigned slot = first_slot_behind(slab, from);
     for (unsigned index = 0; index < BM_SLAB_WORDS; index++)
         free[index] = bm_slab_free_or_remote(slab, index);
-    while (slot < slots) {
+    while ((slot = next_slot(free, 0, slot, slots)) < slots) {
         unsigned start = slot;
-        while (slot < slots && is_set(free, slot))
-            slot++;
+        slot = next_slot(free, UINT64_MAX, slot, slots);
         size_t begin = bm_round_up(begin_of(slab, start), page_bytes);
         size_t end = bm_round_down(begin_of(slab, slot), page_bytes);
         unsigned leaves = begin < end ? (unsigned)((end - begin) / BM_LEAF_BYTES) : 0;
         *first = (unsigned)(begin / BM_LEAF_BYTES);
         if (count_dirty(tree, *first, leaves) != 0)
             return leaves;
-        slot++;
     }
     return 0;
 }

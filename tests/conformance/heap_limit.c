@@ -111,6 +111,19 @@ Test(heap_limit, purges_before_it_refuses)
     }
 }
 
+/* Who evicts what it can spare when there is no more asks often. What a refusal costs grows with the
+ * slabs that could give something back, not with the blocks: with these it took a hundred times as
+ * long. */
+Test(heap_limit, refuses_in_no_time, .timeout = 30)
+{
+    enum { refusals = 20000 };
+    (void)buddymalloc_set_limit(64 * MIB);
+    while (buddymalloc_malloc(64) != NULL)
+        continue;
+    for (unsigned count = 0; count < refusals; count++)
+        cr_assert_null(buddymalloc_malloc(64));
+}
+
 Test(heap_limit, realloc_keeps_to_it)
 {
     (void)buddymalloc_mallopt(M_PERTURB, 0);
