@@ -155,6 +155,13 @@ bool bm_page_block_ages(struct bm_arena *arena)
     return false;
 }
 
+bool bm_page_block_is_purged(struct bm_arena *arena, const struct bm_slab *slab)
+{
+    struct bm_kept *kept = bm_page_block_kept(arena, slab->leaves);
+    return kept->slab == slab &&
+           atomic_load_explicit(&kept->age, memory_order_relaxed) == BM_KEPT_PURGED;
+}
+
 /* ---- allocating ---- */
 
 void *bm_page_block_allocate(struct bm_arena *arena, size_t bytes, size_t alignment, bool *is_zero)

@@ -60,6 +60,10 @@ size_t bm_page_block_purge(struct bm_arena *arena, enum bm_kept_age age);
 /* Whether a kept block is free, and would be purged in the end. Any thread, under the gate. */
 bool bm_page_block_ages(struct bm_arena *arena);
 
+/* Whether a page block is kept, and its pages have gone since it was freed. Any thread, under the
+ * gate. */
+bool bm_page_block_is_purged(struct bm_arena *arena, const struct bm_slab *slab);
+
 /* Lets go of all kept blocks. Owner, under the gate. */
 void bm_page_block_drop_all(struct bm_arena *arena);
 

@@ -193,12 +193,21 @@ size_t bm_arena_trim(struct bm_arena *arena)
     return purge.bytes + bm_page_block_purge(arena, BM_KEPT_USED);
 }
 
+/* A page block may be: one that is kept, or that others freed and nobody merged, has its slot
+ * free. */
+static bool is_purgeable(struct bm_arena *arena, struct bm_slab *slab)
+{
+    if (slab->size_class != BM_PAGE_CLASS)
+        return is_at_rest(arena, slab);
+    return slab->state != BM_SLAB_VACANT && !bm_page_block_is_purged(arena, slab);
+}
+
 static size_t purgeable_leaves_of(struct bm_arena *arena, struct bm_slab *slab)
 {
     unsigned first = bm_slab_first_leaf(slab);
     unsigned leaves = 0;
     size_t sum = 0;
-    while (is_at_rest(arena, slab) &&
+    while (is_purgeable(arena, slab) &&
            (leaves = bm_tree_free_leaves_of_slab(bm_tree_of(slab), slab, arena->source->page_bytes,
                                                  first + leaves, &first)) != 0)
         sum += leaves;

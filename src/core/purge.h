@@ -29,7 +29,8 @@ size_t bm_arena_trim(struct bm_arena *arena);
  * the arena grew (docs/decisions/0016). Gate. */
 void bm_arena_purge_before_growth(struct bm_arena *arena);
 
-/* Bytes that a trim could give back: free dirty leaves of trees and of slabs. Gate. */
+/* Bytes that a trim could give back: dirty leaves that are free, of trees, of slabs, and of page
+ * blocks that are kept or that others freed. Gate. */
 size_t bm_arena_purgeable_bytes(struct bm_arena *arena);
 
 /* To be called now and then, at `now_ms` of a clock that never goes back: sweeps what others freed

@@ -395,6 +395,63 @@ TEST_WITHIN(purge, trim_reaches_pages_around_survivors)
     release_survivors(blocks, 1008, 100);
 }
 
+static size_t purgeable_bytes(void)
+{
+    bm_mutex_lock(&arena->gate);
+    size_t bytes = bm_arena_purgeable_bytes(arena);
+    bm_mutex_unlock(&arena->gate);
+    return bytes;
+}
+
+TEST_WITHIN(purge, page_blocks_that_are_kept_can_go_back)
+{
+    char *block = allocate(300 * KIB);
+    size_t before = purgeable_bytes();
+    for (unsigned round = 0; round < 2; round++) {
+        release(block);
+        expect(purgeable_bytes() == before + 300 * KIB);
+        expect(trim() == before + 300 * KIB);
+        expect(purgeable_bytes() == 0 && trim() == 0);
+        before = 0;
+        expect(allocate(300 * KIB) == block); /* it was kept all the time */
+        expect(purgeable_bytes() == 0);
+    }
+    release(block);
+}
+
+/* One that its owner frees, and that is too large to be kept, is its tree's at once. */
+TEST_WITHIN(purge, page_blocks_count_once)
+{
+    char *block = allocate(1200 * KIB);
+    size_t before = purgeable_bytes();
+    release(block);
+    expect(purgeable_bytes() == before + 1200 * KIB);
+    expect(trim() == before + 1200 * KIB);
+}
+
+static void expect_others_free(size_t bytes)
+{
+    char *live = allocate(bytes);
+    char *block = allocate(bytes);
+    size_t before = purgeable_bytes();
+    remote_free(block);
+    expect(purgeable_bytes() == before + bytes);
+    expect(trim() == before + bytes);
+    expect(purgeable_bytes() == 0);
+    release(live);
+}
+
+/* It is free before its owner merges it, and kept or not. */
+TEST_WITHIN(purge, small_page_blocks_that_others_freed_can_go_back)
+{
+    expect_others_free(300 * KIB);
+}
+
+TEST_WITHIN(purge, large_page_blocks_that_others_freed_can_go_back)
+{
+    expect_others_free(1200 * KIB);
+}
+
 /* Pages within slabs that went back are no longer held; when the slab is used again, they are, or
  * it is not. */
 TEST_WITHIN(purge, slabs_keep_to_the_limit)
