@@ -106,8 +106,8 @@ void buddymalloc_free_aligned_sized(void *block, size_t alignment, size_t size);
 size_t buddymalloc_malloc_usable_size(void *block);
 
 /* Gives free memory of all arenas back to the system. Nothing is done while no more than `pad`
- * bytes are free; of free chunks `pad` bytes stay. 1 when any memory went back, 0 otherwise.
- * malloc_trim(3). */
+ * bytes are free; of free chunks, 4 MiB each, as many stay as `pad` bytes need. 1 when any memory
+ * went back, 0 otherwise. malloc_trim(3). */
 int buddymalloc_malloc_trim(size_t pad);
 
 /* Limits the heap to `bytes` bytes from now on; 0 and SIZE_MAX: no limit. What it holds stays, even

@@ -363,7 +363,7 @@ size_t bm_system_end_trim(size_t begin, size_t keep_bytes)
 {
     bm_system_lock();
     size_t returned = bm_huge_purge_kept(&huge_heap);
-    (void)bm_regions_purge(&regions, keep_bytes / BM_CHUNK_BYTES);
+    (void)bm_regions_purge(&regions, bm_round_up(keep_bytes, BM_CHUNK_BYTES) / BM_CHUNK_BYTES);
     returned += bm_regions_end_count(&regions, begin);
     if (keep_bytes == 0)
         (void)bm_regions_give_back(&regions);

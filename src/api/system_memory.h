@@ -80,9 +80,10 @@ uint64_t bm_system_decay(uint64_t moment);
 /* To be called after a huge block was freed and kept, with no lock held. */
 void bm_system_note_kept(void);
 
-/* A trim begins, and ends by giving back the pages of kept huge blocks and of free chunks except
- * `keep_bytes`, and when that is 0 the address space of regions that are wholly free. Bytes that
- * the system held of what went since begin, whoever gave it back; begin's result is for end. */
+/* A trim begins, and ends by giving back the pages of kept huge blocks and of free chunks, but for
+ * as many as `keep_bytes` need, and when that is 0 the address space of regions that are wholly
+ * free. Bytes that the system held of what went since begin, whoever gave it back; begin's result
+ * is for end. */
 size_t bm_system_begin_trim(void);
 size_t bm_system_end_trim(size_t begin, size_t keep_bytes);
 

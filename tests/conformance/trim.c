@@ -109,3 +109,164 @@ Test(trim, huge_blocks_of_a_sleeping_thread)
 {
     expect_trim_of_sleeper(3 * MIB, 16 * 3 * MIB - MIB);
 }
+
+/* ---- pad ---- */
+
+/* What lies free stays so while a test runs, however long that takes: nothing goes by itself. To be
+ * called before the first block. */
+static void begin_without_decay(void)
+{
+    static void *volatile block; /* to the end: what is set up once is no part of the figures */
+
+    cr_assert_eq(setenv("BUDDYMALLOC_CONF", "purge_delay:-1", 1), 0);
+    block = buddymalloc_malloc(1);
+    cr_assert_not_null(block);
+    (void)buddymalloc_mallopt(M_PERTURB, 0);
+    (void)buddymalloc_malloc_trim(0);
+    cr_assert_eq(buddymalloc_mallinfo2().keepcost, 0);
+}
+
+/* Nothing goes while no more than `pad` bytes are free, and one byte more is enough. `least`: what
+ * is free at least, all of it resident, and none in chunks, which would stay. */
+static void expect_pad_decides(size_t least)
+{
+    enum { noise = 256 * 1024 }; /* of the process around the heap */
+    size_t resident = resident_bytes();
+    size_t free_bytes = buddymalloc_mallinfo2().keepcost;
+
+    cr_assert_geq(free_bytes, least, "%zu bytes are free", free_bytes);
+    cr_expect_eq(buddymalloc_malloc_trim(SIZE_MAX), 0);
+    cr_expect_eq(buddymalloc_malloc_trim(free_bytes), 0);
+    cr_expect_eq(buddymalloc_mallinfo2().keepcost, free_bytes);
+    cr_expect_geq(resident_bytes(), resident - noise);
+    cr_expect_eq(buddymalloc_malloc_trim(free_bytes - 1), 1);
+    cr_expect_eq(buddymalloc_mallinfo2().keepcost, 0);
+    cr_expect_leq(resident_bytes(), resident - least + noise);
+    cr_expect_eq(buddymalloc_malloc_trim(0), 0, "nothing is left to give back");
+}
+
+Test(trim, pad_decides_about_pages_within_slabs)
+{
+    begin_without_decay();
+    allocate(blocks_max, 1000);
+    (void)buddymalloc_malloc_trim(0);
+    release(blocks_max, 100);
+    expect_pad_decides(10 * MIB);
+}
+
+Test(trim, pad_decides_about_pages_of_trees)
+{
+    begin_without_decay();
+    allocate(100, 200 * KIB);
+    (void)buddymalloc_malloc_trim(0);
+    release(100, 2);
+    expect_pad_decides(50 * 200 * KIB - MIB);
+}
+
+/* A block that the arena keeps as it is, for who asks for one as large. */
+Test(trim, pad_decides_about_a_kept_page_block)
+{
+    begin_without_decay();
+    allocate(1, MIB);
+    release(1, 0);
+    expect_pad_decides(MIB);
+}
+
+Test(trim, pad_decides_about_a_kept_huge_block)
+{
+    begin_without_decay();
+    allocate(1, 8 * MIB - 64 * KIB);
+    release(1, 0);
+    size_t free_bytes = buddymalloc_mallinfo2().keepcost;
+    cr_assert_geq(free_bytes, 8 * MIB - 64 * KIB);
+    cr_expect_eq(buddymalloc_malloc_trim(free_bytes), 0);
+    cr_expect_eq(buddymalloc_mallinfo2().keepcost, free_bytes);
+    expect_trim(8 * MIB - 256 * KIB);
+}
+
+static void *free_all_of(void *count)
+{
+    release(*(unsigned *)count, 0);
+    return NULL;
+}
+
+/* Page blocks that another thread has freed: so few that nobody has looked at them since. */
+Test(trim, pad_decides_about_what_another_thread_freed)
+{
+    unsigned count = 12;
+    pthread_t thread;
+
+    begin_without_decay();
+    allocate(count, 60 * KIB);
+    (void)buddymalloc_malloc_trim(0);
+    cr_assert_eq(pthread_create(&thread, NULL, free_all_of, &count), 0);
+    cr_assert_eq(pthread_join(thread, NULL), 0);
+    expect_pad_decides(count * 60 * KIB);
+}
+
+/* Bytes that stay free of so many when trimmed with a pad. Chunks are kept whole: of as many as the
+ * pad needs. */
+static size_t trim_chunks(size_t free_bytes, size_t pad)
+{
+    enum { chunk_bytes = 4 * 1024 * 1024 };
+    size_t resident = resident_bytes();
+
+    cr_expect_eq(buddymalloc_malloc_trim(pad), 1, "pad %zu of %zu", pad, free_bytes);
+    size_t kept_bytes = buddymalloc_mallinfo2().keepcost;
+    cr_expect_geq(kept_bytes, pad);
+    cr_expect_lt(kept_bytes, pad + chunk_bytes, "%zu for a pad of %zu", kept_bytes, pad);
+    size_t gone_bytes = free_bytes - kept_bytes;
+    cr_expect_leq(resident_bytes(), resident - gone_bytes + MIB);
+    cr_expect_geq(resident_bytes(), resident - gone_bytes - MIB);
+    cr_expect_eq(buddymalloc_malloc_trim(pad), 0, "pad %zu again", pad);
+    cr_expect_eq(buddymalloc_mallinfo2().keepcost, kept_bytes);
+    return kept_bytes;
+}
+
+/* Blocks too large to be kept as they are, and each of nearly all of its chunks. */
+Test(trim, pad_keeps_so_many_bytes_of_free_chunks)
+{
+    static const size_t pads[] = {100 * MIB, 50 * MIB + 1, 40 * MIB, 9 * MIB, 1};
+    enum { count = 8 };
+
+    begin_without_decay();
+    size_t resident = resident_bytes();
+    allocate(count, 24 * MIB - 64 * KIB);
+    release(count, 0);
+    size_t free_bytes = buddymalloc_mallinfo2().keepcost;
+    cr_assert_eq(free_bytes, count * 24 * MIB);
+    cr_assert_geq(resident_bytes(), resident + count * 24 * MIB - MIB);
+    for (size_t i = 0; i < sizeof pads / sizeof *pads; i++)
+        free_bytes = trim_chunks(free_bytes, pads[i]);
+    cr_expect_eq(buddymalloc_malloc_trim(0), 1);
+    cr_expect_eq(buddymalloc_mallinfo2().keepcost, 0);
+    cr_expect_leq(resident_bytes(), resident + MIB);
+    cr_expect_eq(buddymalloc_malloc_trim(0), 0, "nothing is left to give back");
+}
+
+static size_t mixed_bytes(unsigned index)
+{
+    return index % 100 == 1 ? 40 * KIB + index * 10 : index * 7 % 3000;
+}
+
+/* What is in use stays, and what is in it. */
+Test(trim, touches_no_block)
+{
+    begin_without_decay();
+    for (unsigned index = 0; index < blocks_max; index++) {
+        blocks[index] = buddymalloc_malloc(mixed_bytes(index));
+        cr_assert_not_null(blocks[index]);
+        fill_pattern(blocks[index], mixed_bytes(index), index);
+    }
+    /* A few adjacent ones: pages among those that live. */
+    for (unsigned index = 0; index < blocks_max; index++)
+        if (index % 32 >= 16)
+            buddymalloc_free(blocks[index]);
+    size_t used = buddymalloc_mallinfo2().uordblks;
+    cr_expect_eq(buddymalloc_malloc_trim(4096), 1);
+    cr_expect_eq(buddymalloc_malloc_trim(0), 0);
+    cr_expect_eq(buddymalloc_mallinfo2().uordblks, used);
+    for (unsigned index = 0; index < blocks_max; index++)
+        if (index % 32 < 16)
+            cr_assert(has_pattern(blocks[index], mixed_bytes(index), index), "block %u", index);
+}
