@@ -183,8 +183,7 @@ static bool is_empty(struct bm_arena *host)
     return is_empty;
 }
 
-/* They would never end otherwise. Gate of the arena. */
-static void forget_empty_hosts(struct bm_arena *arena)
+void bm_arenas_forget_empty_hosts(struct bm_arena *arena)
 {
     for (unsigned index = 0; index < BM_HOSTS; index++) {
         struct bm_arena *host = bm_arena_host(arena, index);
@@ -269,7 +268,7 @@ static uint64_t decay_one(struct bm_arena *arena, uint64_t now_ms, size_t *purge
     if (!bm_mutex_try_lock(&arena->gate))
         return now_ms;
     uint64_t due = bm_arena_decay(arena, now_ms, purged_leaves);
-    forget_empty_hosts(arena);
+    bm_arenas_forget_empty_hosts(arena);
     bm_mutex_unlock(&arena->gate);
     return due;
 }

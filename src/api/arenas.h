@@ -27,6 +27,9 @@ void bm_arenas_visit(void (*visit)(struct bm_arena *arena, void *context),
  * chunk `home`, if there still is one. Owner. */
 void bm_arenas_remember_host(struct bm_arena *arena, const struct bm_chunk *home);
 
+/* Forgets those that have no owner and no slab, which so come to their end. Gate of the arena. */
+void bm_arenas_forget_empty_hosts(struct bm_arena *arena);
+
 /* Sweeps an arena, and lets go of it. It was pinned before, while a block in it was sure to be
  * live. */
 void bm_arenas_pin(struct bm_arena *arena);

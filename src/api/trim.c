@@ -37,6 +37,13 @@ static void trim_arena(struct bm_arena *arena, void *context)
     *purged += bm_arena_trim(arena);
 }
 
+/* After all hosts are trimmed. */
+static void forget_empty_hosts(struct bm_arena *arena, void *unused)
+{
+    (void)unused;
+    bm_arenas_forget_empty_hosts(arena);
+}
+
 bool bm_trim(size_t keep_bytes)
 {
     size_t purged = 0;
@@ -45,6 +52,7 @@ bool bm_trim(size_t keep_bytes)
         trim_own(bm_thread.arena);
     bm_arenas_visit(return_guests, NULL, NULL);
     bm_arenas_visit(trim_arena, NULL, &purged);
+    bm_arenas_visit(forget_empty_hosts, NULL, NULL);
     purged += bm_system_end_trim(begin, keep_bytes);
     return purged > 0;
 }

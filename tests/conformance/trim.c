@@ -1,6 +1,7 @@
 /* trim: malloc_trim reaches all free memory from any thread, and says exactly whether some went
  * back. malloc_trim(3). */
 #include "blocks.h"
+#include "report.h"
 
 #include <buddymalloc/buddymalloc.h>
 #include <criterion/criterion.h>
@@ -108,6 +109,41 @@ Test(trim, page_blocks_of_a_sleeping_thread)
 Test(trim, huge_blocks_of_a_sleeping_thread)
 {
     expect_trim_of_sleeper(3 * MIB, 16 * 3 * MIB - MIB);
+}
+
+static void *allocate_and_wait(void *unused)
+{
+    (void)unused;
+    allocate(blocks_max, 100);
+    (void)pthread_barrier_wait(&is_done);
+    (void)pthread_barrier_wait(&may_end);
+    return NULL;
+}
+
+static size_t arenas(void)
+{
+    struct report report;
+    take_report(&report);
+    return report.xml.arenas;
+}
+
+/* Of one whose blocks this thread has freed, which so might use its free pages. */
+Test(trim, arenas_of_threads_that_ended)
+{
+    pthread_t thread;
+    (void)buddymalloc_mallopt(M_PERTURB, 0);
+    (void)pthread_barrier_init(&is_done, NULL, 2);
+    (void)pthread_barrier_init(&may_end, NULL, 2);
+    buddymalloc_free(buddymalloc_malloc(1));
+    size_t before = arenas();
+    cr_assert_eq(pthread_create(&thread, NULL, allocate_and_wait, NULL), 0);
+    (void)pthread_barrier_wait(&is_done);
+    release(blocks_max, 0);
+    (void)pthread_barrier_wait(&may_end);
+    cr_assert_eq(pthread_join(thread, NULL), 0);
+    cr_expect_eq(arenas(), before + 1);
+    (void)buddymalloc_malloc_trim(0);
+    cr_expect_eq(arenas(), before);
 }
 
 /* ---- pad ---- */
