@@ -108,12 +108,15 @@ struct bm_tree *bm_arena_find_tree(struct bm_arena *arena, unsigned order)
     return arena->buckets[BM_BUCKET_EMPTY];
 }
 
-static struct bm_tree *find_or_add_tree(struct bm_arena *arena, unsigned order)
+/* For so many leaves that lie in a free node of an order; NULL: there is no memory for them. */
+static struct bm_tree *find_or_add_tree(struct bm_arena *arena, unsigned leaves, unsigned order)
 {
+    if (!bm_arena_has_room(arena, leaves))
+        return NULL;
     struct bm_tree *tree = bm_arena_find_tree(arena, order);
     if (tree != NULL)
         return tree;
-    if (!bm_arena_has_room(arena, BM_TREE_HEADER_LEAVES))
+    if (!bm_arena_has_room(arena, BM_TREE_OWN_LEAVES + leaves))
         return NULL;
     bool is_zero;
     bool is_dense = arena->trees >= DENSE_FROM_TREES;
@@ -149,8 +152,7 @@ void bm_arena_add_slab(struct bm_arena *arena, unsigned size_class)
 struct bm_slab *bm_arena_make_slab(struct bm_arena *arena, unsigned size_class)
 {
     unsigned leaves = bm_size_classes[size_class].leaves;
-    struct bm_tree *tree =
-        bm_arena_has_room(arena, leaves) ? find_or_add_tree(arena, bm_order_of(leaves)) : NULL;
+    struct bm_tree *tree = find_or_add_tree(arena, leaves, bm_order_of(leaves));
     if (tree == NULL)
         return NULL;
     bool is_zero;
@@ -164,7 +166,7 @@ struct bm_slab *bm_arena_make_slab(struct bm_arena *arena, unsigned size_class)
 struct bm_slab *bm_arena_make_page_block(struct bm_arena *arena, unsigned leaves, unsigned order,
                                          bool *is_zero)
 {
-    struct bm_tree *tree = bm_arena_has_room(arena, leaves) ? find_or_add_tree(arena, order) : NULL;
+    struct bm_tree *tree = find_or_add_tree(arena, leaves, order);
     if (tree == NULL)
         return NULL;
     struct bm_slab *slab = bm_tree_make_page_block(tree, leaves, order, is_zero);
@@ -346,7 +348,7 @@ struct bm_arena *bm_arena_create(struct bm_chunk_source *source)
 {
     bool is_zero;
     void *chunk = NULL;
-    if (source->has_room(source, (BM_TREE_HEADER_LEAVES + BM_ARENA_LEAVES) * BM_LEAF_BYTES))
+    if (source->has_room(source, (BM_TREE_OWN_LEAVES + BM_ARENA_LEAVES) * BM_LEAF_BYTES))
         chunk = source->acquire(source, BM_PAGES_SMALL, &is_zero);
     if (chunk == NULL)
         return NULL;

@@ -15,8 +15,7 @@
  *   3. a leaf whose dirty bit is clear reads as zero; it is free, or lies in a slab that is not
  *      current, and all slots that touch it are free;
  *   4. held_leaves is the number of leaves whose dirty bit is set, dirty_leaves that of the free
- * ones
- *      among them.
+ *      ones among them.
  *
  * Everything here changes under the owning arena's gate, except a slab's own words and credit
  * (slab.h) and the remote words (remote_free.h).
@@ -76,7 +75,11 @@ struct bm_tree {
     struct bm_guest guests[BM_TREE_SLABS];
 };
 
-enum { BM_TREE_HEADER_LEAVES = (sizeof(struct bm_tree) + BM_LEAF_BYTES - 1) / BM_LEAF_BYTES };
+enum {
+    BM_TREE_HEADER_LEAVES = (sizeof(struct bm_tree) + BM_LEAF_BYTES - 1) / BM_LEAF_BYTES,
+    /* That a tree holds itself. */
+    BM_TREE_OWN_LEAVES = BM_TREE_HEADER_LEAVES + 2 * BM_TREE_GUARD_LEAVES,
+};
 
 /* Makes a tree of a committed chunk; extra_leaves more leaves after the header are taken for
  * the caller (an arena's own struct). */

@@ -111,9 +111,9 @@ Test(heap_limit, purges_before_it_refuses)
     }
 }
 
-/* Who evicts what it can spare when there is no more asks often. What a refusal costs grows with the
- * slabs that could give something back, not with the blocks: with these it took a hundred times as
- * long. */
+/* Who evicts what it can spare when there is no more asks often. What a refusal costs grows with
+ * the slabs, which could give something back, not with the blocks: with these it once took a
+ * hundred times as long. */
 Test(heap_limit, refuses_in_no_time, .timeout = 30)
 {
     enum { refusals = 20000 };

@@ -692,6 +692,7 @@ TEST_WITHIN(arena, a_slab_may_fit_a_limit_that_a_new_tree_does_not)
     struct bm_slab *slabs[SLABS];
     unsigned count = 0;
     unsigned made = 0;
+    bool is_zero;
     unsigned size_class = bm_class_of_size(128);
     expect(bm_size_classes[size_class].leaves == 8);
     while (arena->trees == 1)
@@ -705,10 +706,19 @@ TEST_WITHIN(arena, a_slab_may_fit_a_limit_that_a_new_tree_does_not)
         slabs[made++] = bm_arena_make_slab(arena, size_class);
     /* What is left of the home tree is pieces of up to 4 leaves. */
     size_t held = atomic_load(&heap.regions->held_bytes);
-    bm_regions_set_limit(heap.regions, held + 8 * BM_LEAF_BYTES);
-    expect(bm_arena_make_slab(arena, size_class) == NULL);
-    expect(arena->trees == 1);
+    size_t needed = (BM_TREE_OWN_LEAVES + 8) * BM_LEAF_BYTES;
+    for (size_t left = 8 * BM_LEAF_BYTES; left < needed; left += BM_LEAF_BYTES) {
+        bm_regions_set_limit(heap.regions, held + left);
+        expect(bm_arena_make_slab(arena, size_class) == NULL);
+        expect(bm_arena_make_page_block(arena, 8, 3, &is_zero) == NULL);
+        expect(arena->trees == 1);
+    }
     bm_arena_verify(arena);
+    bm_regions_set_limit(heap.regions, held + needed);
+    struct bm_slab *in_new_tree = bm_arena_make_slab(arena, size_class);
+    expect(in_new_tree != NULL && arena->trees == 2);
+    expect(atomic_load(&heap.regions->held_bytes) == held + needed);
+    bm_arena_recycle(arena, bm_tree_of(in_new_tree), in_new_tree);
     bm_regions_set_limit(heap.regions, SIZE_MAX);
     while (made > 0)
         bm_arena_recycle(arena, bm_tree_of(arena), slabs[--made]);
