@@ -251,12 +251,18 @@ size_t bm_block_bytes(void *block, const char *operation)
 
 /* ---- free ---- */
 
+/* Its addresses too would be that thread's, however long it sleeps. */
+static bool may_keep_huge(const struct bm_arena *arena)
+{
+    return !BM_MEMCHECK && arena != NULL && bm_arena_may_keep(arena) &&
+           !arena->source->spares_addresses;
+}
+
 static void free_huge(struct bm_huge *huge, void *block)
 {
     struct bm_arena *arena = bm_thread.arena;
     bm_huge_mark_free(huge, block);
-    bool may_keep = arena != NULL && !BM_MEMCHECK && bm_arena_may_keep(arena);
-    struct bm_huge *unwanted = may_keep ? bm_huge_keep(&arena->kept_huge, huge) : huge;
+    struct bm_huge *unwanted = may_keep_huge(arena) ? bm_huge_keep(&arena->kept_huge, huge) : huge;
     if (unwanted != NULL)
         bm_system_release_huge(unwanted);
     if (unwanted != huge)

@@ -97,6 +97,48 @@ Test(limit, threads_fail_and_recover)
     cr_assert_null(exhaust_in_thread(NULL));
 }
 
+struct sleep {
+    pthread_barrier_t is_done;
+    pthread_barrier_t may_end;
+};
+
+static void *free_large_and_sleep(void *argument)
+{
+    struct sleep *sleep = argument;
+    void *block = buddymalloc_malloc(15 * MIB);
+    bool is_one = block != NULL;
+
+    buddymalloc_free(block);
+    (void)pthread_barrier_wait(&sleep->is_done);
+    (void)pthread_barrier_wait(&sleep->may_end);
+    return is_one ? NULL : (void *)"no memory";
+}
+
+/* Where addresses are scarce, nobody keeps those of a block that it freed. */
+Test(limit, sleeping_threads_keep_no_large_blocks)
+{
+    enum { count = 8 };
+    pthread_t threads[count];
+    pthread_attr_t attributes;
+    struct sleep sleep;
+
+    cr_assert_eq(pthread_barrier_init(&sleep.is_done, NULL, count + 1), 0);
+    cr_assert_eq(pthread_barrier_init(&sleep.may_end, NULL, count + 1), 0);
+    cr_assert_eq(pthread_attr_init(&attributes), 0);
+    cr_assert_eq(pthread_attr_setstacksize(&attributes, 256 * KIB), 0);
+    limit_address_space(256 * MIB);
+    for (unsigned i = 0; i < count; i++)
+        cr_assert_eq(pthread_create(&threads[i], &attributes, free_large_and_sleep, &sleep), 0);
+    (void)pthread_barrier_wait(&sleep.is_done);
+    cr_expect_geq(exhaust(3 * MIB), 128 * MIB);
+    (void)pthread_barrier_wait(&sleep.may_end);
+    for (unsigned i = 0; i < count; i++) {
+        void *failure;
+        cr_assert_eq(pthread_join(threads[i], &failure), 0);
+        cr_expect_null(failure);
+    }
+}
+
 Test(limit, failed_realloc_keeps_the_block)
 {
     void *block = buddymalloc_malloc(MIB);
