@@ -12,6 +12,7 @@
 #include "api/trim.h"
 #include "api/user_block.h"
 #include "base/message.h"
+#include "base/text_file.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -128,11 +129,23 @@ static void put_figure(struct bm_message *message, const char *before, size_t va
     bm_message_text(message, after);
 }
 
-/* Of the whole process: its code, stacks and files are in it too. */
+/* Of the whole process: its code, stacks and files are in it too. What getrusage(2) tells begins
+ * with the peak of the program that executed this one. */
 static size_t peak_resident_bytes(void)
 {
+    static const char name[] = "VmHWM:";
+    char status[2048];
     struct rusage usage;
-    return getrusage(RUSAGE_SELF, &usage) == 0 ? (size_t)usage.ru_maxrss * 1024 : 0;
+    size_t kib = 0;
+    bm_text_file_read("/proc/self/status", status, sizeof status);
+    const char *peak = strstr(status, name);
+    if (peak == NULL)
+        return getrusage(RUSAGE_SELF, &usage) == 0 ? (size_t)usage.ru_maxrss * 1024 : 0;
+    peak += sizeof name - 1;
+    peak += strspn(peak, " \t");
+    for (; *peak >= '0' && *peak <= '9'; peak++)
+        kib = kib * 10 + (size_t)(*peak - '0');
+    return kib * 1024;
 }
 
 void bm_print_summary(int descriptor)
@@ -151,10 +164,10 @@ void bm_print_summary(int descriptor)
     put_figure(&message, " with ", stats.sum.trees, " trees");
     put_figure(&message, " and ", stats.sum.slabs, " slabs\n");
     put_figure(&message, "  free in slabs   ", stats.sum.free_slot_bytes, " bytes\n");
-    put_figure(&message, "  free in trees   ", stats.sum.free_run_bytes, " bytes");
-    put_figure(&message, " (", stats.sum.purgeable_bytes, " could go back)\n");
-    put_figure(&message, "  free chunks     ",
-               stats.system.free_dirty_bytes + stats.system.kept_bytes, " bytes could go back\n");
+    put_figure(&message, "  free in trees   ", stats.sum.free_run_bytes, " bytes\n");
+    put_figure(&message, "  could go back   ",
+               stats.sum.purgeable_bytes + stats.system.free_dirty_bytes + stats.system.kept_bytes,
+               " bytes\n");
     put_figure(&message, "  address space   ", stats.system.reserved_bytes, " bytes\n");
     bm_message_write(&message, descriptor);
 }

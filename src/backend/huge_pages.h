@@ -2,31 +2,24 @@
 #ifndef BM_BACKEND_HUGE_PAGES_H
 #define BM_BACKEND_HUGE_PAGES_H
 
+#include "base/text_file.h"
+
 #include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
-/* transparent_hugepage/enabled is "always", and the process has not said that it wants none. System
- * calls, because open(2) and its like are points where a thread may be cancelled. errno stays.
- * proc(5), prctl(2), admin-guide/mm/transhuge. */
+/* transparent_hugepage/enabled is "always", and the process has not said that it wants none: for
+ * all its memory, or for what it gave no advice about. errno stays. proc(5), prctl(2),
+ * admin-guide/mm/transhuge. */
 static inline bool bm_huge_pages_by_default(void)
 {
-    static const char path[] = "/sys/kernel/mm/transparent_hugepage/enabled";
-    char text[64] = "";
+    char text[64];
     int saved_errno = errno;
-    long file = syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
-    if (file >= 0) {
-        if (syscall(SYS_read, file, text, sizeof text - 1) < 0)
-            text[0] = '\0';
-        (void)syscall(SYS_close, file);
-    }
+    bm_text_file_read("/sys/kernel/mm/transparent_hugepage/enabled", text, sizeof text);
     bool is_always = strstr(text, "[always]") != NULL;
-    bool is_disabled = is_always && prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0) == 1;
+    bool is_disabled = is_always && prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0) > 0;
     errno = saved_errno;
     return is_always && !is_disabled;
 }

@@ -19,6 +19,7 @@ import tempfile
 
 PREFIX = "buddymalloc: "
 NOBODY = 65534
+OURS_BYTES = 256 << 20
 EMULATOR = shlex.split(os.environ.get("MESON_EXE_WRAPPER", ""))
 
 
@@ -53,9 +54,15 @@ def check_named(word, program, library, **settings):
 
 
 def check_summary_at_exit(program, library):
+    ballast = b"x" * OURS_BYTES
     _, said = run(program, library, BUDDYMALLOC_CONF="stats:exit")
-    if not re.search(r"summary of process \d+:\n  peak resident +[1-9]\d{5,} bytes\n", said):
+    del ballast
+    peak = re.search(r"summary of process \d+:\n  peak resident +([1-9]\d{5,}) bytes\n", said)
+    if not peak:
         sys.exit(f"stats:exit: expected a summary with figures: {said!r}")
+    # Its own, not that of this process, as it was when the program was executed.
+    if int(peak[1]) > OURS_BYTES:
+        sys.exit(f"stats:exit: the program has no {peak[1]} bytes")
     # A process that isn't the one that was meant; 1 is never a test's.
     check_silent(program, library, BUDDYMALLOC_CONF="stats:exit=1")
     # The shell itself may be one of another C library: only the program is preloaded.
