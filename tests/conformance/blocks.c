@@ -1,5 +1,6 @@
 #include "blocks.h"
 
+#include <buddymalloc/buddymalloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -93,6 +94,13 @@ bool is_readable(const void *address)
     (void)close(ends[0]);
     (void)close(ends[1]);
     return readable;
+}
+
+size_t in_use(void)
+{
+    struct buddymalloc_info info = buddymalloc_mallinfo2();
+
+    return BM_HARDENED ? buddymalloc_check_blocks() : info.uordblks + info.hblkhd;
 }
 
 size_t resident_bytes(void)

@@ -37,6 +37,10 @@ static inline bool is_aligned(const void *block, size_t alignment)
 /* Whether a byte can be read: the kernel tries, and refuses. */
 bool is_readable(const void *address);
 
+/* All that is in use: bytes, and of the hardened library, whose figures count what waits in
+ * quarantine too, blocks. */
+size_t in_use(void);
+
 /* Bytes of the process that are resident, by /proc. */
 size_t resident_bytes(void);
 

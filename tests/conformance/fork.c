@@ -81,13 +81,6 @@ static void end_threads(const pthread_t *threads)
     cr_assert_eq(pthread_barrier_destroy(&published), 0);
 }
 
-static size_t bytes_in_use(void)
-{
-    struct buddymalloc_info info = buddymalloc_mallinfo2();
-
-    return info.uordblks + info.hblkhd;
-}
-
 /* Checks and frees all rows; NULL, or what is wrong. Called in children: no Criterion. */
 static const char *free_rows(void)
 {
@@ -145,8 +138,9 @@ Test(fork, child_of_sleeping_threads_has_the_exact_heap)
     pthread_t threads[thread_count];
 
     buddymalloc_free(buddymalloc_malloc(1));
-    size_t in_use_at_start = bytes_in_use();
+    size_t at_start = in_use();
     start_threads(threads, publish);
+    size_t in_use_before = in_use();
     struct buddymalloc_info before = buddymalloc_mallinfo2();
     pid_t child = fork();
     if (child == 0) {
@@ -156,35 +150,41 @@ Test(fork, child_of_sleeping_threads_has_the_exact_heap)
             info.hblks != before.hblks || info.arena != before.arena)
             end_child("figures differ from the parent's");
         const char *complaint = use_heap();
-        if (complaint == NULL && bytes_in_use() != before.uordblks + before.hblkhd)
+        if (complaint == NULL && in_use() != in_use_before)
             complaint = "figures differ after use";
         if (complaint == NULL)
             complaint = free_rows();
-        if (complaint == NULL && bytes_in_use() != in_use_at_start)
+        if (complaint == NULL && in_use() != at_start)
             complaint = "bytes are lost";
         end_child(complaint);
     }
     check_child(child);
-    cr_assert_eq(bytes_in_use(), before.uordblks + before.hblkhd);
+    cr_assert_eq(in_use(), in_use_before);
     end_threads(threads);
     cr_assert_null(free_rows());
-    cr_assert_eq(bytes_in_use(), in_use_at_start);
+    cr_assert_eq(in_use(), at_start);
 }
 
 static const char *free_rows_and_count(void)
 {
     size_t usable = 0;
+    size_t not_empty = 0;
 
     for (size_t thread = 0; thread < thread_count; thread++)
-        for (size_t i = 0; i < block_count; i++)
+        for (size_t i = 0; i < block_count; i++) {
+            not_empty += size_of(thread, i) != 0;
             if (size_of(thread, i) < MIB)
                 usable += buddymalloc_malloc_usable_size(blocks[thread][i]);
+        }
+    size_t in_use_before = in_use();
     struct buddymalloc_info before = buddymalloc_mallinfo2();
     const char *complaint = free_rows();
     if (complaint != NULL)
         return complaint;
     struct buddymalloc_info after = buddymalloc_mallinfo2();
-    return before.uordblks - after.uordblks == usable ? NULL : "freed bytes are miscounted";
+    bool is_exact = BM_HARDENED ? in_use_before - in_use() == not_empty
+                                : before.uordblks - after.uordblks == usable;
+    return is_exact ? NULL : "what is freed is miscounted";
 }
 
 Test(fork, child_of_busy_threads_can_use_and_free_everything)

@@ -82,13 +82,16 @@ Test(realloc, keeps_contents_between_obstacles)
     buddymalloc_free(block);
 }
 
+/* In the hardened library each step moves the block, so that guards lie at both its ends: what it
+ * copies grows with the square of the size. */
 Test(realloc, grows_in_small_steps)
 {
     const size_t step = 48 * KIB + 16;
+    const size_t end = BM_HARDENED ? 9 * MIB : 64 * MIB;
     size_t size = 0;
     char *block = NULL;
 
-    for (unsigned i = 0; size < 64 * MIB; i++) {
+    for (unsigned i = 0; size < end; i++) {
         block = buddymalloc_realloc(block, size + step);
         cr_assert_not_null(block);
         fill_pattern(block + size, step, i);
@@ -140,7 +143,7 @@ Test(realloc, null_is_malloc)
 Test(realloc, size_zero_frees_and_returns_null)
 {
     void *warm = buddymalloc_malloc(1);
-    struct buddymalloc_info before = buddymalloc_mallinfo2();
+    size_t before = in_use();
 
     for (size_t i = 0; i < block_size_count; i++) {
         void *block = buddymalloc_malloc(block_sizes[i]);
@@ -153,9 +156,7 @@ Test(realloc, size_zero_frees_and_returns_null)
         cr_assert_not_null(block);
         cr_assert_null(buddymalloc_reallocarray(block, 10, 0));
     }
-    struct buddymalloc_info after = buddymalloc_mallinfo2();
-    cr_assert_eq(before.uordblks, after.uordblks);
-    cr_assert_eq(before.hblkhd, after.hblkhd);
+    cr_assert_eq(in_use(), before);
     buddymalloc_free(warm);
 }
 
