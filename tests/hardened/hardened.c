@@ -6,6 +6,7 @@
 #include <buddymalloc/buddymalloc.h>
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -192,6 +193,41 @@ Test(hardened, freed_memory_reads_as_zero)
     }
 }
 
+/* Neither new ones nor freed ones: both read as zero. */
+Test(hardened, perturb_fills_no_blocks)
+{
+    cr_assert_eq(buddymalloc_mallopt(M_PERTURB, 0xa5), 1);
+    for (size_t index = 0; index < 2 * size_count; index++) {
+        size_t size = sizes[index / 2];
+        char *block =
+            index % 2 == 0 ? buddymalloc_malloc(size) : buddymalloc_aligned_alloc(64, size);
+        cr_assert_not_null(block);
+        cr_expect(has_only(block, size, 0), "%zu new bytes", size);
+        memset(block, 0xee, size);
+        buddymalloc_free(block);
+        cr_expect(size > 131072 || has_only(block, size, 0), "%zu freed bytes", size);
+    }
+}
+
+/* Above 128 KiB, where the default library keeps them for a while. */
+Test(hardened, pages_of_large_blocks_go_back_when_they_are_freed)
+{
+    enum { blocks = 20 };
+    char *block[blocks];
+    for (size_t size = 200 * KIB; size <= 6 * MIB; size *= 5) {
+        for (unsigned index = 0; index < blocks; index++) {
+            cr_assert_not_null(block[index] = buddymalloc_malloc(size));
+            memset(block[index], 1, size);
+        }
+        size_t before = resident_bytes();
+        for (unsigned index = 0; index < blocks; index++)
+            buddymalloc_free(block[index]);
+        size_t after = resident_bytes();
+        cr_expect_leq(after + blocks * size / 10 * 9, before, "of %zu bytes %zu KiB went", size,
+                      (before - after) / KIB);
+    }
+}
+
 Test(hardened, calloc_gives_zeros_where_others_wrote)
 {
     for (unsigned round = 0; round < 300; round++) {
@@ -299,6 +335,25 @@ Test(hardened, quarantine_ends_with_its_thread)
     struct buddymalloc_info after = buddymalloc_mallinfo2();
     cr_expect_eq(after.uordblks, before.uordblks);
     cr_expect_eq(after.hblks, before.hblks);
+}
+
+/* A slot is larger than the block in it, and in use until it leaves the quarantine. */
+Test(hardened, figures_count_slots_and_what_waits)
+{
+    struct buddymalloc_utilization figures;
+    buddymalloc_free(buddymalloc_malloc(1));
+    for (size_t index = 0; sizes[index] < 32 * KIB; index++) {
+        struct buddymalloc_info before = buddymalloc_mallinfo2();
+        void *block = buddymalloc_malloc(sizes[index]);
+        cr_assert_not_null(block);
+        cr_assert_eq(buddymalloc_utilization(block, &figures), 0);
+        cr_expect_geq(figures.slot_bytes, sizes[index] + 8);
+        struct buddymalloc_info during = buddymalloc_mallinfo2();
+        cr_expect_eq(during.uordblks - before.uordblks, figures.slot_bytes);
+        cr_expect_eq(during.arena, during.uordblks + during.fordblks);
+        buddymalloc_free(block);
+        cr_expect_eq(buddymalloc_mallinfo2().uordblks, during.uordblks);
+    }
 }
 
 static void *count_blocks_before_and_after_a_free(void *counts)
