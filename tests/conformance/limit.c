@@ -115,8 +115,9 @@ static void *free_large_and_sleep(void *argument)
     return is_one ? NULL : (void *)"no memory";
 }
 
-/* Where addresses are scarce, nobody keeps those of a block that it freed. */
-Test(limit, sleeping_threads_keep_no_large_blocks)
+/* Where addresses are scarce, nobody keeps those of a block that it freed. (In the hardened library
+ * nobody ever does.) */
+Test(limit, sleeping_threads_keep_no_large_blocks, .disabled = BM_HARDENED)
 {
     enum { count = 8 };
     pthread_t threads[count];

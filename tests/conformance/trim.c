@@ -130,7 +130,7 @@ static size_t arenas(void)
 }
 
 /* Of one whose blocks this thread has freed, which so might use its free pages. */
-Test(trim, arenas_of_threads_that_ended)
+Test(trim, arenas_of_threads_that_ended, .disabled = BM_HARDENED)
 {
     pthread_t thread;
     (void)buddymalloc_mallopt(M_PERTURB, 0);
@@ -148,7 +148,7 @@ Test(trim, arenas_of_threads_that_ended)
     cr_expect_eq(arenas(), before);
 }
 
-/* ---- pad ---- */
+/* ---- pad: in the hardened library what is freed waits, and is not free yet ---- */
 
 /* What lies free stays so while a test runs, however long that takes: nothing goes by itself. To be
  * called before the first block. */
@@ -183,7 +183,7 @@ static void expect_pad_decides(size_t least)
     cr_expect_eq(buddymalloc_malloc_trim(0), 0, "nothing is left to give back");
 }
 
-Test(trim, pad_decides_about_pages_within_slabs)
+Test(trim, pad_decides_about_pages_within_slabs, .disabled = BM_HARDENED)
 {
     begin_without_decay();
     allocate(blocks_max, 1000);
@@ -192,7 +192,7 @@ Test(trim, pad_decides_about_pages_within_slabs)
     expect_pad_decides(10 * MIB);
 }
 
-Test(trim, pad_decides_about_pages_of_trees)
+Test(trim, pad_decides_about_pages_of_trees, .disabled = BM_HARDENED)
 {
     begin_without_decay();
     allocate(100, 200 * KIB);
@@ -202,7 +202,7 @@ Test(trim, pad_decides_about_pages_of_trees)
 }
 
 /* A block that the arena keeps as it is, for who asks for one as large. */
-Test(trim, pad_decides_about_a_kept_page_block)
+Test(trim, pad_decides_about_a_kept_page_block, .disabled = BM_HARDENED)
 {
     begin_without_decay();
     allocate(1, MIB);
@@ -210,7 +210,7 @@ Test(trim, pad_decides_about_a_kept_page_block)
     expect_pad_decides(MIB);
 }
 
-Test(trim, pad_decides_about_a_kept_huge_block)
+Test(trim, pad_decides_about_a_kept_huge_block, .disabled = BM_HARDENED)
 {
     begin_without_decay();
     allocate(1, 8 * MIB - 64 * KIB);
@@ -229,7 +229,7 @@ static void *free_all_of(void *count)
 }
 
 /* Page blocks that another thread has freed: so few that nobody has looked at them since. */
-Test(trim, pad_decides_about_what_another_thread_freed)
+Test(trim, pad_decides_about_what_another_thread_freed, .disabled = BM_HARDENED)
 {
     unsigned count = 12;
     pthread_t thread;
@@ -262,7 +262,7 @@ static size_t trim_chunks(size_t free_bytes, size_t pad)
 }
 
 /* Blocks too large to be kept as they are, and each of nearly all of its chunks. */
-Test(trim, pad_keeps_so_many_bytes_of_free_chunks)
+Test(trim, pad_keeps_so_many_bytes_of_free_chunks, .disabled = BM_HARDENED)
 {
     static const size_t pads[] = {100 * MIB, 50 * MIB + 1, 40 * MIB, 9 * MIB, 1};
     enum { count = 8 };
@@ -288,7 +288,7 @@ static size_t mixed_bytes(unsigned index)
 }
 
 /* What is in use stays, and what is in it. */
-Test(trim, touches_no_block)
+Test(trim, touches_no_block, .disabled = BM_HARDENED)
 {
     begin_without_decay();
     for (unsigned index = 0; index < blocks_max; index++) {
