@@ -216,6 +216,22 @@ Test(heap_limit, blocks_shrink_past_it, .disabled = BM_HARDENED)
         buddymalloc_free(blocks[index]);
 }
 
+/* Where there is no memory for another block, one that shrank has still what it had. */
+Test(heap_limit, blocks_grow_again_to_what_they_were)
+{
+    char *block = buddymalloc_malloc(1000);
+    memset(block, 1, 1000);
+    (void)buddymalloc_set_limit(1);
+    for (size_t bytes = 2000; bytes > 0; bytes -= 16)
+        while (buddymalloc_malloc(bytes) != NULL)
+            continue;
+    cr_assert_eq(buddymalloc_realloc(block, 100), block);
+    for (size_t bytes = 200; bytes <= 1000; bytes += 200)
+        cr_assert_eq(buddymalloc_realloc(block, bytes), block, "%zu bytes", bytes);
+    cr_expect(has_only(block, 100, 1));
+    cr_expect(fails_with(ENOMEM, buddymalloc_realloc(block, 20000)));
+}
+
 /* ---- threads ---- */
 
 static pthread_barrier_t is_full;

@@ -451,11 +451,12 @@ static void resize_in_place(struct bm_sealed_place *found, const struct bm_seale
     bm_seal_write(found->start, found->capacity, bytes, sealed->is_guarded);
 }
 
-/* Where there is no memory for a smaller block, as far as a seal can say how much is not used. */
-static void *shrink_in_place(struct bm_sealed_place *found, const struct bm_sealed *sealed,
-                             size_t bytes)
+/* Where there is no memory for another block, as far as a seal can say how much is not used. */
+static void *stay_for_want_of_memory(struct bm_sealed_place *found, const struct bm_sealed *sealed,
+                                     size_t bytes)
 {
-    if (bytes > sealed->bytes || found->capacity - BM_SEAL_BYTES - bytes > UINT16_MAX)
+    size_t room = found->capacity - BM_SEAL_BYTES;
+    if (bytes > room || room - bytes > UINT16_MAX)
         return NULL;
     resize_in_place(found, sealed, bytes);
     return found->start;
@@ -482,7 +483,7 @@ void *bm_sealed_resize(void *block, size_t bytes)
     if (resized == NULL)
         resized = bm_sealed_allocate(bytes, &is_zero);
     if (resized == NULL)
-        return is_empty ? NULL : shrink_in_place(&found, &sealed, bytes);
+        return is_empty ? NULL : stay_for_want_of_memory(&found, &sealed, bytes);
     memcpy(resized, block, bytes < sealed.bytes ? bytes : sealed.bytes);
     bm_sealed_free(block, SIZE_MAX);
     return resized;
