@@ -3,8 +3,8 @@
  * fast paths look there (bm_arena_own_chunk) and nowhere else; what they don't find takes the slow
  * path.
  *
- * The owner adds a tree when it frees a block there. Whoever releases a tree removes it, and who
- * makes another arena's slab in it (guest.h).
+ * The owner adds a tree when it frees a block there, or keeps a page block there to take again.
+ * Whoever releases a tree removes it, and who makes another arena's slab in it (guest.h).
  */
 #ifndef BM_CORE_OWN_CHUNKS_H
 #define BM_CORE_OWN_CHUNKS_H

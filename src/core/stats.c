@@ -53,10 +53,7 @@ void bm_arena_count(struct bm_arena *arena, struct bm_arena_stats *stats)
 
 void bm_system_count(struct bm_huge_heap *heap, struct bm_system_stats *stats)
 {
-    size_t huge_chunks = 0;
     for (const struct bm_huge *huge = heap->first; huge != NULL; huge = huge->next) {
-        if (!huge->is_dedicated)
-            huge_chunks += huge->run_bytes / BM_CHUNK_BYTES;
         size_t bytes = atomic_load_explicit(&huge->bytes, memory_order_relaxed);
         if (atomic_load_explicit(&huge->state, memory_order_relaxed) == BM_HUGE_LIVE) {
             stats->huge_blocks++;
@@ -66,6 +63,5 @@ void bm_system_count(struct bm_huge_heap *heap, struct bm_system_stats *stats)
         }
     }
     stats->reserved_bytes = heap->regions->reserved_bytes + heap->dedicated_bytes;
-    stats->tree_bytes = (heap->regions->used_chunks - huge_chunks) * BM_CHUNK_BYTES;
     stats->free_dirty_bytes = heap->regions->dirty_chunks * BM_CHUNK_BYTES;
 }

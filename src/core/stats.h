@@ -26,7 +26,6 @@ struct bm_arena_stats {
 
 struct bm_system_stats {
     size_t reserved_bytes;   /* address space */
-    size_t tree_bytes;       /* chunks in trees */
     size_t huge_blocks;      /* live */
     size_t huge_bytes;       /* in them */
     size_t kept_bytes;       /* of free huge blocks that may hold memory */
