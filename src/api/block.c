@@ -118,6 +118,17 @@ static void *allocate_aligned(size_t alignment, size_t bytes, bool *is_zero)
     return allocate_huge(bytes, alignment, is_zero);
 }
 
+/* What a class has borrowed goes back to its lender, whose slot it is, when the class has slabs of
+ * its own. */
+static void *allocate_of_lender(size_t alignment, size_t bytes)
+{
+    unsigned lender = bm_lender_of_class(bm_class_of_size(bytes));
+    unsigned size_class;
+    return find_aligned_class(alignment, bm_size_classes[lender].slot_bytes, &size_class)
+               ? allocate_small(size_class)
+               : NULL;
+}
+
 void *bm_block_allocate_aligned(size_t alignment, size_t bytes, bool *is_zero)
 {
     *is_zero = false;
@@ -133,7 +144,9 @@ void *bm_block_allocate_aligned(size_t alignment, size_t bytes, bool *is_zero)
     /* What lies free elsewhere may be what is missing. */
     (void)bm_trim(0);
     *is_zero = false;
-    return allocate_aligned(alignment, bytes, is_zero);
+    block = allocate_aligned(alignment, bytes, is_zero);
+    return block == NULL && wants_slot(alignment, bytes) ? allocate_of_lender(alignment, bytes)
+                                                         : block;
 }
 
 void *bm_block_allocate_huge(size_t alignment, size_t bytes, bool *is_zero)

@@ -216,6 +216,33 @@ Test(heap_limit, blocks_shrink_past_it, .disabled = BM_HARDENED)
         buddymalloc_free(blocks[index]);
 }
 
+static void check_had_again(size_t block_bytes)
+{
+    struct hoard hoard = {0};
+    init(&hoard, block_bytes);
+    fill(&hoard);
+    cr_assert_gt(hoard.count, 1000);
+    for (size_t index = 0; index < hoard.count; index += 10)
+        buddymalloc_free(hoard.blocks[index]);
+    for (size_t index = 0; index < hoard.count; index += 10) {
+        hoard.blocks[index] = buddymalloc_malloc(block_bytes);
+        cr_assert_not_null(hoard.blocks[index], "%zu of %zu, each of %zu bytes", index, hoard.count,
+                           block_bytes);
+    }
+    empty(&hoard);
+    free(hoard.blocks);
+}
+
+/* As many as were freed, also where a few lie in slots of another size, which served while the size
+ * was rare. */
+Test(heap_limit, what_was_freed_can_be_had_again)
+{
+    static const size_t of_slots[] = {72, 136, 300, 700, 1008, 1100, 5000};
+    (void)buddymalloc_set_limit(32 * MIB);
+    for (size_t i = 0; i < sizeof of_slots / sizeof *of_slots; i++)
+        check_had_again(of_slots[i]);
+}
+
 /* Where there is no memory for another block, one that shrank has still what it had. */
 Test(heap_limit, blocks_grow_again_to_what_they_were)
 {
