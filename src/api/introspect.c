@@ -130,16 +130,17 @@ static void put_figure(struct bm_message *message, const char *before, size_t va
 }
 
 /* Of the whole process: its code, stacks and files are in it too. What getrusage(2) tells begins
- * with the peak of the program that executed this one. */
+ * with the peak of the program that executed this one; it is for where proc(5) says nothing, or so
+ * much of the process's groups that this doesn't come to the end. */
 static size_t peak_resident_bytes(void)
 {
-    static const char name[] = "VmHWM:";
-    char status[2048];
+    static const char name[] = "\nVmHWM:";
+    char status[4096];
     struct rusage usage;
     size_t kib = 0;
     bm_text_file_read("/proc/self/status", status, sizeof status);
     const char *peak = strstr(status, name);
-    if (peak == NULL)
+    if (peak == NULL || strchr(peak + 1, '\n') == NULL)
         return getrusage(RUSAGE_SELF, &usage) == 0 ? (size_t)usage.ru_maxrss * 1024 : 0;
     peak += sizeof name - 1;
     peak += strspn(peak, " \t");

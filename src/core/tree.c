@@ -344,41 +344,45 @@ static unsigned next_slot(const uint64_t *bits, uint64_t inverted, unsigned slot
     return slot < slots ? slot : slots;
 }
 
-/* The first slot of a slab that begins at or behind a leaf. */
-static unsigned first_slot_behind(const struct bm_slab *slab, unsigned leaf)
+/* The slot that a byte of a slab belongs to, the lead being the first one's. */
+static unsigned slot_at(const struct bm_slab *slab, size_t byte)
 {
-    size_t slot_bytes = bm_slab_slot_bytes(slab);
-    size_t byte = (size_t)leaf * BM_LEAF_BYTES;
-    size_t skipped = byte > slab->first_byte ? byte - slab->first_byte : 0;
-    return (unsigned)((skipped + slot_bytes - 1) / slot_bytes);
+    return byte <= slab->first_byte
+               ? 0
+               : (unsigned)((byte - slab->first_byte) / bm_slab_slot_bytes(slab));
 }
 
-/* Where a slot's bytes begin, the lead being the first one's. */
-static size_t begin_of(const struct bm_slab *slab, unsigned slot)
+/* Whether some leaf of a page is dirty, and all slots that touch it are free. */
+static bool page_may_go(const struct bm_tree *tree, const struct bm_slab *slab,
+                        const uint64_t *free, unsigned leaf, unsigned leaves)
 {
-    return slot == 0 ? bm_slab_first_leaf(slab) * (size_t)BM_LEAF_BYTES
-                     : slab->first_byte + slot * bm_slab_slot_bytes(slab);
+    if (count_dirty(tree, leaf, leaves) == 0)
+        return false;
+    size_t begin = (size_t)leaf * BM_LEAF_BYTES;
+    unsigned end = slot_at(slab, begin + leaves * BM_LEAF_BYTES - 1) + 1;
+    return next_slot(free, UINT64_MAX, slot_at(slab, begin), end) == end;
 }
 
+/* Goes from page to page, for there may be many more slots. */
 unsigned bm_tree_free_leaves_of_slab(struct bm_tree *tree, struct bm_slab *slab, size_t page_bytes,
                                      unsigned from, unsigned *first)
 {
     uint64_t free[BM_SLAB_WORDS];
     unsigned slots = bm_slab_slots(slab);
-    unsigned slot = first_slot_behind(slab, from);
+    size_t end_byte = slab->first_byte + slots * bm_slab_slot_bytes(slab);
+    unsigned end = (unsigned)(bm_round_down(end_byte, page_bytes) / BM_LEAF_BYTES);
+    unsigned page = (unsigned)(page_bytes / BM_LEAF_BYTES);
+    unsigned leaf = (unsigned)bm_round_up(from, page);
     for (unsigned index = 0; index < BM_SLAB_WORDS; index++)
         free[index] = bm_slab_free_or_remote(slab, index);
-    while ((slot = next_slot(free, 0, slot, slots)) < slots) {
-        unsigned start = slot;
-        slot = next_slot(free, UINT64_MAX, slot, slots);
-        size_t begin = bm_round_up(begin_of(slab, start), page_bytes);
-        size_t end = bm_round_down(begin_of(slab, slot), page_bytes);
-        unsigned leaves = begin < end ? (unsigned)((end - begin) / BM_LEAF_BYTES) : 0;
-        *first = (unsigned)(begin / BM_LEAF_BYTES);
-        if (count_dirty(tree, *first, leaves) != 0)
-            return leaves;
-    }
-    return 0;
+    if (next_slot(free, 0, 0, slots) == slots)
+        return 0;
+    while (leaf < end && !page_may_go(tree, slab, free, leaf, page))
+        leaf += page;
+    *first = leaf;
+    while (leaf < end && page_may_go(tree, slab, free, leaf, page))
+        leaf += page;
+    return leaf - *first;
 }
 
 void bm_tree_purge_slab(struct bm_tree *tree, struct bm_slab *slab, struct bm_chunk_source *source,

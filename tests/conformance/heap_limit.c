@@ -4,10 +4,12 @@
 
 #include <buddymalloc/buddymalloc.h>
 #include <criterion/criterion.h>
+#include <float.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { threads_max = 8, blocks_max = 600000 };
 
@@ -113,17 +115,55 @@ Test(heap_limit, purges_before_it_refuses)
     }
 }
 
-/* Who evicts what it can spare when there is no more asks often. What a refusal costs grows with
- * the slabs, which could give something back, not with the blocks: with these it once took a
- * hundred times as long. */
-Test(heap_limit, refuses_in_no_time, .timeout = 30)
+static double cpu_seconds(void)
 {
-    enum { refusals = 20000 };
-    (void)buddymalloc_set_limit(64 * MIB);
-    while (buddymalloc_malloc(64) != NULL)
-        continue;
-    for (unsigned count = 0; count < refusals; count++)
-        cr_assert_null(buddymalloc_malloc(64));
+    return (double)clock() / CLOCKS_PER_SEC;
+}
+
+static double least_of(double left, double right)
+{
+    return left < right ? left : right;
+}
+
+/* Of each, the least of some. */
+static double cost_of_refusal(void)
+{
+    enum { refusals = 200 };
+    double least = DBL_MAX;
+    for (unsigned count = 0; count < refusals; count++) {
+        double begin = cpu_seconds();
+        cr_assert_null(buddymalloc_malloc(40000));
+        least = least_of(least, cpu_seconds() - begin);
+    }
+    return least;
+}
+
+static double cost_of_writing(const struct hoard *hoard)
+{
+    enum { times = 5 };
+    double least = DBL_MAX;
+    for (unsigned count = 0; count < times; count++) {
+        double begin = cpu_seconds();
+        for (size_t index = 0; index < hoard->count; index++)
+            memset(hoard->blocks[index], (int)count, hoard->block_bytes);
+        least = least_of(least, cpu_seconds() - begin);
+    }
+    return least;
+}
+
+/* Who evicts what it can spare when there is no more asks often. A refusal looks at pages, which
+ * could go back, not at blocks: it once cost as much as to write to every one of them. */
+Test(heap_limit, refuses_fast_beside_many_small_blocks)
+{
+    struct hoard hoard = {0};
+    init(&hoard, 64);
+    (void)buddymalloc_set_limit(32 * MIB);
+    fill(&hoard);
+    double most = cost_of_writing(&hoard) / 10;
+    cr_expect_leq(cost_of_refusal(), most, "more than %.0f us", most * 1e6);
+    for (size_t index = 0; index < hoard.count; index += 2)
+        buddymalloc_free(hoard.blocks[index]);
+    cr_expect_leq(cost_of_refusal(), most, "more than %.0f us", most * 1e6);
 }
 
 Test(heap_limit, realloc_keeps_to_it)

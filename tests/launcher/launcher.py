@@ -78,7 +78,7 @@ def check_refusals(launcher):
             (2, "needs a value", ["--limit"]),
             (127, "no-such-program", ["no-such-program"]),
             # Neither what a shell does itself nor a function of the script is a program.
-            (127, "cd", ["cd"]),
+            (127, "export", ["export"]),
             (127, "usage", ["usage"]),
             (127, "/no/such/program", ["--stats", "/no/such/program"]),
             (126, file.name, [file.name]),
