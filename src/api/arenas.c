@@ -300,16 +300,27 @@ uint64_t bm_arenas_decay(uint64_t now_ms)
     return soonest > now_ms + BM_DECAY_STEP_MS ? soonest : now_ms + BM_DECAY_STEP_MS;
 }
 
+bool bm_arenas_are_amid_decay(void)
+{
+    bm_system_lock();
+    bool are_amid = next_to_decay != NULL;
+    bm_system_unlock();
+    return are_amid;
+}
+
 /* ---- fork ---- */
 
-/* Takes one gate that is not taken yet; false when there is none. System-memory lock held on
- * entry and exit; it is let go while waiting, for gates come before it in the lock order. */
-static bool lock_next_gate(void)
+/* Takes the gates that are not taken yet. True: it had to wait for one, and there may be new arenas
+ * now. System-memory lock held on entry and exit; it is let go while waiting, for gates come before
+ * it in the lock order. */
+static bool lock_gates(void)
 {
+    bool had_to_wait = false;
     for (struct bm_arena *arena = arenas; arena != NULL; arena = arena->next) {
         if (arena->is_locked_for_fork)
             continue;
         if (!bm_mutex_try_lock(&arena->gate)) {
+            had_to_wait = true;
             arena->pins++;
             bm_system_unlock();
             bm_mutex_lock(&arena->gate);
@@ -317,15 +328,14 @@ static bool lock_next_gate(void)
             arena->pins--;
         }
         arena->is_locked_for_fork = true;
-        return true;
     }
-    return false;
+    return had_to_wait;
 }
 
 void bm_arenas_lock_all(void)
 {
     bm_system_lock();
-    while (lock_next_gate())
+    while (lock_gates())
         continue;
 }
 

@@ -39,6 +39,9 @@ void bm_arenas_sweep_pinned(struct bm_arena *arena);
  * again; UINT64_MAX: none of them all has anything to wait for. One call at a time. */
 uint64_t bm_arenas_decay(uint64_t now_ms);
 
+/* Whether the last call did not come to the last of them. */
+bool bm_arenas_are_amid_decay(void);
+
 /* For fork: takes every gate, and with the last one the system-memory lock; lets go of all. */
 void bm_arenas_lock_all(void);
 void bm_arenas_unlock_all(void);

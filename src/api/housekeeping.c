@@ -60,12 +60,15 @@ static void nap(uint64_t ms)
     (void)nanosleep(&time, NULL);
 }
 
-/* Looks once more after it has said that it sleeps: what came before that, nobody woke it for. */
+/* Looks once more at all arenas after it has said that it sleeps: what came before that, nobody woke
+ * it for. */
 static uint64_t sleep_until_woken(void)
 {
     atomic_store(&is_asleep, true);
     atomic_store(&bm_housekeeper.wants_ticks, true);
     uint64_t due = do_all();
+    while (due != UINT64_MAX && bm_arenas_are_amid_decay())
+        due = do_all();
     if (due == UINT64_MAX || !atomic_exchange(&is_asleep, false)) {
         while (sem_wait(&wake_up) != 0 && errno == EINTR)
             continue;

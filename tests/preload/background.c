@@ -126,6 +126,36 @@ static void expect_idle_to_cost_nothing(long delay_ms)
     check(cpu_us() - before_us < idle_ms);
 }
 
+static pthread_barrier_t crowd_holds;
+static pthread_barrier_t crowd_may_end;
+
+static void *hold_and_sleep(void *unused)
+{
+    void *block = malloc(100);
+    (void)unused;
+    check(block != NULL);
+    (void)pthread_barrier_wait(&crowd_holds);
+    (void)pthread_barrier_wait(&crowd_may_end);
+    free(block);
+    return NULL;
+}
+
+/* So many arenas that the purging thread does not come to all of them at once. */
+static void expect_idle_crowd_to_cost_nothing(long delay_ms)
+{
+    enum { crowd = 100 };
+    pthread_t threads[crowd];
+    check(pthread_barrier_init(&crowd_holds, NULL, crowd + 1) == 0);
+    check(pthread_barrier_init(&crowd_may_end, NULL, crowd + 1) == 0);
+    for (unsigned index = 0; index < crowd; index++)
+        check(pthread_create(&threads[index], NULL, hold_and_sleep, NULL) == 0);
+    (void)pthread_barrier_wait(&crowd_holds);
+    expect_idle_to_cost_nothing(delay_ms);
+    (void)pthread_barrier_wait(&crowd_may_end);
+    for (unsigned index = 0; index < crowd; index++)
+        check(pthread_join(threads[index], NULL) == 0);
+}
+
 /* A signal that all of the program's threads block waits until one of them takes it. */
 static volatile sig_atomic_t handled;
 
@@ -176,6 +206,7 @@ int main(int argc, char **argv)
     expect_sleepers_to_give_back();
     expect_no_signal_to_be_taken();
     expect_idle_to_cost_nothing(atol(argv[1]));
+    expect_idle_crowd_to_cost_nothing(atol(argv[1]));
     pid_t child = fork();
     check(child >= 0);
     if (child == 0)
