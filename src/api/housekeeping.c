@@ -60,8 +60,8 @@ static void nap(uint64_t ms)
     (void)nanosleep(&time, NULL);
 }
 
-/* Looks once more at all arenas after it has said that it sleeps: what came before that, nobody woke
- * it for. */
+/* Looks once more at all arenas after it has said that it sleeps: what came before that, nobody
+ * woke it for. */
 static uint64_t sleep_until_woken(void)
 {
     atomic_store(&is_asleep, true);
