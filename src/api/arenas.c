@@ -6,6 +6,7 @@
 
 /* All of these: system-memory lock. */
 static struct bm_arena *arenas;
+static struct bm_arena *idle;          /* those that wait for an owner, the latest first */
 static struct bm_arena *next_to_decay; /* NULL: a new round begins */
 static uint64_t soonest_due_ms;        /* of those that were visited in this round */
 static _Atomic unsigned idle_arenas;   /* read without the lock too */
@@ -33,10 +34,33 @@ static void unregister_arena(struct bm_arena *arena)
         next_to_decay = arena->next;
 }
 
+static void enter_idle(struct bm_arena *arena)
+{
+    arena->previous_idle = NULL;
+    arena->next_idle = idle;
+    if (arena->next_idle != NULL)
+        arena->next_idle->previous_idle = arena;
+    idle = arena;
+    atomic_fetch_add_explicit(&idle_arenas, 1, memory_order_relaxed);
+}
+
+static void leave_idle(struct bm_arena *arena)
+{
+    if (arena->next_idle != NULL)
+        arena->next_idle->previous_idle = arena->previous_idle;
+    if (arena->previous_idle != NULL)
+        arena->previous_idle->next_idle = arena->next_idle;
+    else
+        idle = arena->next_idle;
+    atomic_fetch_sub_explicit(&idle_arenas, 1, memory_order_relaxed);
+}
+
 static void set_idle(struct bm_arena *arena, bool is_idle)
 {
-    if (arena->is_idle != is_idle)
-        atomic_fetch_add_explicit(&idle_arenas, is_idle ? 1U : -1U, memory_order_relaxed);
+    if (is_idle && !arena->is_idle)
+        enter_idle(arena);
+    else if (!is_idle && arena->is_idle)
+        leave_idle(arena);
     arena->is_idle = is_idle;
     atomic_store_explicit(&arena->sweep_after, is_idle ? 1 : BM_SWEEP_AFTER, memory_order_relaxed);
 }
@@ -65,14 +89,16 @@ struct bm_arena *bm_arenas_create(void)
     return arena;
 }
 
-/* One that waits for an owner, now no longer idle; or NULL. */
+/* One that waits for an owner, now no longer idle; or NULL. Rather always the same ones, so that
+ * the others empty and end; but they aren't looked for among thousands that are in use. */
 static struct bm_arena *take_idle(void)
 {
-    if (atomic_load_explicit(&idle_arenas, memory_order_relaxed) == 0)
-        return NULL;
+    enum { LOOKS = 64 };
     struct bm_arena *arena = arenas;
-    while (arena != NULL && !arena->is_idle)
+    for (unsigned looks = 1; looks < LOOKS && arena != NULL && !arena->is_idle; looks++)
         arena = arena->next;
+    if (arena == NULL || !arena->is_idle)
+        arena = idle;
     if (arena != NULL)
         set_idle(arena, false);
     return arena;

@@ -106,6 +106,8 @@ struct bm_arena {
     /* The arena's place in the API layer's registry; system-memory lock. */
     struct bm_arena *next;
     struct bm_arena *previous;
+    struct bm_arena *next_idle;
+    struct bm_arena *previous_idle;
     unsigned pins;
     bool is_idle;
     bool is_locked_for_fork;

@@ -5,7 +5,7 @@
 #include <buddymalloc/buddymalloc.h>
 #include <stddef.h>
 
-enum { report_arenas_max = 32 };
+enum { report_arenas_max = 128 };
 
 /* By malloc_info. */
 struct report_xml {

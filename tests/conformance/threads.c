@@ -1,5 +1,6 @@
 /* The functions called from several threads, on blocks of their own and of others. */
 #include "blocks.h"
+#include "report.h"
 
 #include <buddymalloc/buddymalloc.h>
 #include <criterion/criterion.h>
@@ -229,4 +230,64 @@ Test(threads, that_take_turns_hold_little_more_than_one_burst)
                  free_bytes);
     for (size_t i = 0; i < turn_blocks; i++)
         buddymalloc_free(burst[i]);
+}
+
+/* ---- the arena of one that ended ---- */
+
+struct stay {
+    pthread_barrier_t has_allocated;
+    pthread_barrier_t may_end;
+    void *block; /* stays, so that the arena does */
+};
+
+static void *allocate_and_stay(void *argument)
+{
+    struct stay *stay = argument;
+    void *block = buddymalloc_malloc(100);
+
+    stay->block = block;
+    (void)pthread_barrier_wait(&stay->has_allocated);
+    (void)pthread_barrier_wait(&stay->may_end);
+    return block;
+}
+
+static void begin_to_stay(struct stay *stay, pthread_t *threads, unsigned count)
+{
+    cr_assert_eq(pthread_barrier_init(&stay->has_allocated, NULL, count + 1), 0);
+    cr_assert_eq(pthread_barrier_init(&stay->may_end, NULL, count + 1), 0);
+    for (unsigned i = 0; i < count; i++)
+        cr_assert_eq(pthread_create(&threads[i], NULL, allocate_and_stay, stay), 0);
+    (void)pthread_barrier_wait(&stay->has_allocated);
+}
+
+static void end_to_stay(struct stay *stay, pthread_t *threads, unsigned count)
+{
+    (void)pthread_barrier_wait(&stay->may_end);
+    for (unsigned i = 0; i < count; i++)
+        cr_assert_eq(pthread_join(threads[i], NULL), 0);
+}
+
+/* It is found among many that are in use, and all of which are newer. */
+Test(threads, one_that_starts_takes_it_among_many)
+{
+    enum { many = 100 };
+    struct stay oldest;
+    struct stay others;
+    struct stay newest;
+    pthread_t thread;
+    pthread_t threads[many];
+    struct report report;
+
+    begin_to_stay(&oldest, &thread, 1);
+    begin_to_stay(&others, threads, many);
+    end_to_stay(&oldest, &thread, 1);
+    take_report(&report);
+    size_t arenas = report.xml.arenas;
+    begin_to_stay(&newest, &thread, 1);
+    take_report(&report);
+    cr_expect_eq(report.xml.arenas, arenas);
+    end_to_stay(&newest, &thread, 1);
+    end_to_stay(&others, threads, many);
+    buddymalloc_free(oldest.block);
+    buddymalloc_free(newest.block);
 }
