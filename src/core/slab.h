@@ -12,7 +12,7 @@
  *   3. a remote word that is not zero is on its arena's pending list, or on its way there; so a
  *      slab whose own bits are all set has no word on that list, and may be recycled;
  *   4. credit is a hint: the number of frees until the arena has to look at the slab again.
- *      The owner's, or whoever's has the gate of an arena without one. The bits decide;
+ *      Owner, or where there is none who has the gate. Whatever it says, the bits decide;
  *   5. in the default library, no slot of a word behind last_word was ever taken: its pages may
  *      be untouched.
  */

@@ -103,7 +103,7 @@ inline unpin_host() { d_step { assert(host_exists); host_pins--; destroy_host_if
 inline pin()        { d_step { assert(exists); pins++ } }
 inline unpin()      { d_step { assert(exists); pins--; destroy_if_empty() } }
 
-/* forget_hosts; forget_empty_hosts */
+/* forget_hosts; bm_arenas_forget_empty_hosts */
 inline forget_host(is_chosen) {
     d_step {
         if
