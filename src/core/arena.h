@@ -64,9 +64,9 @@ enum bm_rest {
 struct bm_round {
     struct bm_tree *next;        /* NULL: at the end of a bucket */
     unsigned bucket;             /* BM_BUCKETS: all trees are behind it */
+    bool has_found;              /* slabs to look at in the next one */
     struct bm_guest *next_guest; /* NULL, and all trees behind it: no round is under way */
     uint64_t next_begin_ms;
-    bool has_found;                  /* slabs to look at in the next one */
     const struct bm_remote *pending; /* what was, when it began; for comparison alone */
 };
 
