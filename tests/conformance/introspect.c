@@ -1,6 +1,7 @@
 /* What the allocator says of itself: mallinfo2, malloc_info, malloc_stats, malloc_trim,
  * mallopt. mallinfo(3), malloc_info(3), malloc_stats(3), malloc_trim(3), mallopt(3). */
 #include "blocks.h"
+#include "report.h"
 #include "xml.h"
 
 #include <buddymalloc/buddymalloc.h>
@@ -137,12 +138,7 @@ Test(introspect, malloc_info_writes_well_formed_xml)
 {
     for (size_t i = 0; i < block_size_count; i++) {
         void *block = buddymalloc_malloc(block_sizes[i]);
-        char *text = NULL;
-        size_t length = 0;
-        FILE *stream = open_memstream(&text, &length);
-        cr_assert_not_null(stream);
-        cr_assert_eq(buddymalloc_malloc_info(0, stream), 0);
-        cr_assert_eq(fclose(stream), 0);
+        char *text = take_malloc_info();
         cr_assert(xml_is_well_formed(text), "%s", text);
         cr_assert(xml_root_is(text, "malloc"), "%s", text);
         free(text);

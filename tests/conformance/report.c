@@ -40,7 +40,7 @@ static size_t attribute(const char *text, const char *element, const char *name)
     return number_at(found + strlen(name));
 }
 
-static void ask_malloc_info(struct report_xml *xml)
+char *take_malloc_info(void)
 {
     char *text = NULL;
     size_t length = 0;
@@ -49,6 +49,13 @@ static void ask_malloc_info(struct report_xml *xml)
     cr_assert_not_null(stream);
     cr_assert_eq(buddymalloc_malloc_info(0, stream), 0);
     cr_assert_eq(fclose(stream), 0);
+    return text;
+}
+
+static void ask_malloc_info(struct report_xml *xml)
+{
+    char *text = take_malloc_info();
+
     *xml = (struct report_xml){
         .arenas = attribute(text, "<arenas", " count=\""),
         .free_slots = attribute(text, "<total type=\"fast\"", " count=\""),

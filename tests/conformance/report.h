@@ -43,6 +43,9 @@ struct report {
     struct report_stats stats;
 };
 
+/* What malloc_info writes; to be freed by the C library's free. */
+char *take_malloc_info(void);
+
 /* Asks all three. The test fails where one of them doesn't say what is expected of it. They are of
  * one moment if no other thread allocates or frees: nothing is allocated in between by this one. */
 void take_report(struct report *report);
