@@ -15,7 +15,7 @@ struct bm_options bm_options = {
     .guard_empty = true,
 };
 
-static void refuse(const char *name, const char *value, size_t length)
+static void refuse(const char *name, const char *value, size_t length, const char *reason)
 {
     struct bm_message message;
     char text[128];
@@ -29,7 +29,9 @@ static void refuse(const char *name, const char *value, size_t length)
     bm_message_text(&message, name);
     bm_message_text(&message, ": ignoring '");
     bm_message_text(&message, text);
-    bm_message_text(&message, is_cut ? "...'\n" : "'\n");
+    bm_message_text(&message, is_cut ? "...', " : "', ");
+    bm_message_text(&message, reason);
+    bm_message_text(&message, "\n");
     bm_message_write(&message, STDERR_FILENO);
 }
 
@@ -56,7 +58,7 @@ static void read_perturb(const char *text)
     if (number >= 0)
         bm_options.perturb = (uint8_t)number;
     else
-        refuse("MALLOC_PERTURB_", text, strlen(text));
+        refuse("MALLOC_PERTURB_", text, strlen(text), "expected 0 to 255");
 }
 
 /* ---- BUDDYMALLOC_CONF: a name, a colon and a value; each setter says whether it took it ---- */
@@ -143,26 +145,31 @@ static bool set_stats(const char *text, size_t length)
 static const struct {
     const char *name;
     bool (*set)(const char *text, size_t length);
+    const char *reason; /* why what it doesn't take is ignored */
 } settings[] = {
-    {"background_purge", set_background_purge},
-    {"check", set_check},
-    {"guard_empty", set_guard_empty},
-    {"huge_pages", set_huge_pages},
-    {"limit", set_limit},
-    {"purge_delay", set_purge_delay},
-    {"stats", set_stats},
+    {"background_purge", set_background_purge, "expected on or off"},
+    {"check", set_check,
+     BM_HARDENED ? "expected exit or off" : "which only the hardened library has"},
+    {"guard_empty", set_guard_empty, "expected on or off"},
+    {"huge_pages", set_huge_pages, "expected on or off"},
+    {"limit", set_limit, "expected bytes above 0, also with a unit K, M, G or T"},
+    {"purge_delay", set_purge_delay, "expected milliseconds, or -1"},
+    {"stats", set_stats, "expected exit or exit=PID"},
 };
 
-static bool set_option(const char *text, size_t length)
+/* One option, a name with or without a value. */
+static void read_option(const char *text, size_t length)
 {
     const char *colon = memchr(text, ':', length);
-    if (colon == NULL)
-        return false;
-    size_t name_length = (size_t)(colon - text);
-    for (size_t index = 0; index < sizeof settings / sizeof *settings; index++)
-        if (is_text(text, name_length, settings[index].name))
-            return settings[index].set(colon + 1, length - name_length - 1);
-    return false;
+    size_t name_length = colon == NULL ? length : (size_t)(colon - text);
+    for (size_t index = 0; index < sizeof settings / sizeof *settings; index++) {
+        if (!is_text(text, name_length, settings[index].name))
+            continue;
+        if (colon == NULL || !settings[index].set(colon + 1, length - name_length - 1))
+            refuse("BUDDYMALLOC_CONF", text, length, settings[index].reason);
+        return;
+    }
+    refuse("BUDDYMALLOC_CONF", text, length, "which is no option");
 }
 
 void bm_options_read(void)
@@ -173,8 +180,8 @@ void bm_options_read(void)
     const char *text = secure_getenv("BUDDYMALLOC_CONF");
     while (text != NULL && *text != '\0') {
         size_t length = strcspn(text, ",");
-        if (length > 0 && !set_option(text, length))
-            refuse("BUDDYMALLOC_CONF", text, length);
+        if (length > 0)
+            read_option(text, length);
         text += length + (text[length] == ',');
     }
 }

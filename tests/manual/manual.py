@@ -56,7 +56,7 @@ def entries(page, section):
 
 def check_options(root):
     page = read(root, "man/buddymalloc.7")
-    table = set(re.findall(r'^    \{"(\w+)", set_\w+\},$', read(root, "src/api/options.c"), re.M))
+    table = set(re.findall(r'^    \{"(\w+)", set_\w+,', read(root, "src/api/options.c"), re.M))
     compare("BUDDYMALLOC_CONF", table, entries(page, "ENVIRONMENT"))
     build = set(re.findall(r"^option\('(\w+)'", read(root, "meson_options.txt"), re.M))
     compare("build options", build | {"default_library"}, entries(page, "BUILD OPTIONS"))
