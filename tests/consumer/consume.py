@@ -95,7 +95,8 @@ def consume_by_plugin(directory, source_root):
     add_subproject(project, source_root)
     build = project / "build"
     run("meson", "setup", build, project, "--wrap-mode=forcefallback")
-    run("meson", "compile", "-C", build, "plugin_host", "plugin-goes", "plugin-stays")
+    run("meson", "compile", "-C", build, "plugin_host", "plugin-goes", "plugin-stays",
+        "exporting_host", "exported_to")
     run("meson", "test", "-C", build, "--no-rebuild", MALLOC_PERTURB_="0")
     libraries = [build / "libplugin-stays.so", *build.rglob("libbuddymalloc.so")]
     expect(len(libraries) == 2, f"built: {libraries}")
