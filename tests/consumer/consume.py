@@ -245,11 +245,13 @@ def main():
         if way == "subproject":
             consume_subproject(project, source_root)
             return
-        libraries = install(source_root, build_root, directory / "root")
+        # CMake, and no other, takes a name with a space.
+        root = directory / ("the root" if way == "cmake" else "root")
+        libraries = install(source_root, build_root, root)
         if way == "meson":
-            consume_by_meson(project, libraries, directory / "root", backend)
+            consume_by_meson(project, libraries, root, backend)
         elif way == "make":
-            consume_by_make(project, libraries, directory / "root")
+            consume_by_make(project, libraries, root)
         else:
             consume_by_cmake(project, libraries, backend)
             check_cmake_version(libraries)
