@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""exports.py NM VERSION_SCRIPT LIBRARY: a shared library exports what its script says.
+"""exports.py NM VERSION_SCRIPT LIBRARY VERSION: a shared library exports what its script says.
 
 The symbols that NM finds defined in LIBRARY must be exactly the names under `global:` in
 VERSION_SCRIPT, each in the version that the script puts it in, and the script must keep all
-others local. A name with [..] in it is a pattern for one symbol.
+others local. Where there is one, it is BUDDYMALLOC_VERSION. A name with [..] in it is a pattern for one symbol.
 """
 
 import fnmatch
@@ -62,9 +62,9 @@ def expand_patterns(wanted, found):
 
 
 def main():
-    if len(sys.argv) != 4:
+    if len(sys.argv) != 5:
         sys.exit(__doc__)
-    nm, script, library = sys.argv[1:]
+    nm, script, library, interface_version = sys.argv[1:]
     wanted = read_script(script)
     found = read_library(nm, library)
     wanted = expand_patterns(wanted, found)
@@ -76,6 +76,9 @@ def main():
                    if found[name] != wanted[name]]
     complaints += [f"{name} has version '{found[name]}': it can't replace {name}@GLIBC_2.2.5"
                    for name in MUST_BE_UNVERSIONED if found.get(name)]
+    complaints += [f"the script's version is {version}, the library's {interface_version}"
+                   for version in sorted(set(wanted.values()) - {""})
+                   if version != f"BUDDYMALLOC_{interface_version}"]
     if complaints:
         sys.exit(f"{library}:\n" + "\n".join(complaints))
 
