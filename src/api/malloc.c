@@ -148,14 +148,6 @@ BM_PUBLIC void *buddymalloc_realloc(void *block, size_t size)
     return realloc_slow(block, size);
 }
 
-BM_PUBLIC void *buddymalloc_reallocarray(void *block, size_t count, size_t size)
-{
-    size_t bytes;
-    if (bm_unlikely(__builtin_mul_overflow(count, size, &bytes)))
-        return no_memory();
-    return buddymalloc_realloc(block, bytes);
-}
-
 static BM_SLOW void free_sized_slow(void *block, size_t size)
 {
     if (block != NULL)
@@ -180,6 +172,5 @@ BM_OVERRIDES(malloc);
 BM_OVERRIDES(free);
 BM_OVERRIDES(calloc);
 BM_OVERRIDES(realloc);
-BM_OVERRIDES(reallocarray);
 BM_OVERRIDES(free_sized);
 BM_OVERRIDES(free_aligned_sized);
