@@ -1,6 +1,6 @@
 /*
- * The fork handlers are registered when the library is loaded, not in a first malloc: libc holds
- * its list of handlers locked while it runs handlers that allocate.
+ * The fork handlers are registered when the library is loaded, not in a first malloc: that may be
+ * libc's own, while its list of handlers grows and is locked.
  */
 #include "api/process.h"
 
@@ -35,16 +35,25 @@ static bool is_summary_file(int descriptor)
            file.st_ino == summary_file.st_ino && file.st_rdev == summary_file.st_rdev;
 }
 
+/* When the library is loaded, or at the first malloc if that is earlier: standard error is what the
+ * program was started with then. Whether a summary is asked for is known later. */
+static void note_summary_file(void)
+{
+    static bool is_known;
+    if (!is_known)
+        (void)fstat(STDERR_FILENO, &summary_file); /* closed: all stays 0, which no file is */
+    is_known = true;
+}
+
 static void open_summary(void)
 {
     enum { ABOVE_THE_PROGRAMS_OWN = 64 };
     int saved_errno = errno;
-    summary_descriptor = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, ABOVE_THE_PROGRAMS_OWN);
-    if (summary_descriptor < 0) /* by RLIMIT_NOFILE */
-        summary_descriptor = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-    if (summary_descriptor >= 0 && fstat(summary_descriptor, &summary_file) != 0) {
-        (void)close(summary_descriptor);
-        summary_descriptor = -1;
+    note_summary_file();
+    if (is_summary_file(STDERR_FILENO)) {
+        summary_descriptor = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, ABOVE_THE_PROGRAMS_OWN);
+        if (summary_descriptor < 0) /* by RLIMIT_NOFILE */
+            summary_descriptor = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
     }
     errno = saved_errno;
 }
@@ -84,6 +93,7 @@ static void print_summary(int descriptor)
 
 __attribute__((constructor(101))) static void on_load(void)
 {
+    note_summary_file();
     (void)pthread_atfork(bm_threads_before_fork, bm_threads_after_fork_in_parent,
                          bm_threads_after_fork_in_child);
 }

@@ -1,7 +1,8 @@
 /* A program that does little; it says whether it runs with more rights than its caller, and what
  * malloc(0) gives. With `limit` as its argument it says what limit was set, and that alone. With a
  * folder it closes all files that it did not open, as daemons do, and has many of its own there
- * until it ends. */
+ * until it ends; with `early` behind it, it closes the first three too, and does so before it
+ * allocates anything. */
 #include "bundle.h"
 
 #include <fcntl.h>
@@ -21,11 +22,11 @@ static int is_readable(const void *address)
     return pipe(ends) == 0 && write(ends[1], address, 1) == 1;
 }
 
-static int open_files(const char *folder)
+static int open_files(const char *folder, int first)
 {
     enum { CLOSED = 1024, OPENED = 100 };
     char name[4096];
-    for (int descriptor = 3; descriptor < CLOSED; descriptor++)
+    for (int descriptor = first; descriptor < CLOSED; descriptor++)
         (void)close(descriptor);
     for (int number = 0; number < OPENED; number++) {
         (void)snprintf(name, sizeof name, "%s/%d", folder, number);
@@ -41,9 +42,13 @@ int main(int argc, char **argv)
     volatile size_t no_bytes = 0; /* or the compiler warns of what follows */
     if (argc == 2 && strcmp(argv[1], "limit") == 0)
         return printf("%zu\n", buddymalloc_set_limit(0)) > 0 ? 0 : 1;
+    if (argc == 3 && open_files(argv[1], 0) != 0)
+        return 1;
     bundle_try();
+    if (argc == 3)
+        return 0;
     if (argc == 2)
-        return open_files(argv[1]);
+        return open_files(argv[1], 3);
     void *empty = malloc(no_bytes);
     (void)printf("secure %lu\n", getauxval(AT_SECURE));
     return printf("empty %s\n", is_readable(empty) ? "writable" : "faults") > 0 ? 0 : 1;

@@ -100,6 +100,11 @@ def check_summary_goes_to_standard_error(program, library):
             sys.exit("stats:exit: the summary is in a file of the program's")
         if said.count("summary of process") != 1:
             sys.exit(f"stats:exit: expected a summary of a daemon: {said!r}")
+    with tempfile.TemporaryDirectory() as folder:
+        run(program, library, folder, "early", BUDDYMALLOC_CONF="stats:exit")
+        files = list(pathlib.Path(folder).iterdir())
+        if len(files) != 100 or any(file.read_bytes() != b"record\n" for file in files):
+            sys.exit("stats:exit: the summary is in a file opened before there was a heap")
     _, said = run(program, library, files=40, BUDDYMALLOC_CONF="stats:exit")
     if "summary of process" not in said:
         sys.exit(f"stats:exit: expected a summary with few files: {said!r}")
