@@ -6,6 +6,7 @@
 #include "api/system_memory.h"
 #include "api/user_block.h"
 #include "base/random.h"
+#include "base/stream_list.h"
 
 /* The arena of threads that have none: every cursor is out of slots, no chunk is its own. It is
  * never written, so its gate needs no initialisation. */
@@ -21,17 +22,20 @@ static struct bm_mutex shared_lock;
 static pthread_key_t exit_key;
 static bool has_exit_key;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
+static bool has_stream_list; /* the thread that forks; shared_lock */
 
 /* ---- a thread's end ---- */
 
-/* Runs when a thread ends, as a destructor of thread-specific data. Those run in rounds; by
- * asking for another one it comes after the destructors that still allocate. The last of the
- * four rounds, but not with ThreadSanitizer, which has taken itself down by then. */
+/* Runs when a thread ends, as a destructor of thread-specific data. Those run in four rounds; by
+ * asking for one more it comes after most destructors that still allocate. For no more than that: a
+ * thread may have had its first block from a destructor of the second round, and what is asked for
+ * in the fourth never comes. */
 static void end_thread(void *arena)
 {
-    enum { ROUNDS = BM_THREAD_SANITIZER ? 2 : 3 };
-    if (bm_thread.destructor_rounds++ < ROUNDS && pthread_setspecific(exit_key, arena) == 0)
+    if (!bm_thread.is_ending && pthread_setspecific(exit_key, arena) == 0) {
+        bm_thread.is_ending = true;
         return;
+    }
     bm_user_end_thread();
     bm_thread.state = BM_THREAD_ENDED;
     bm_thread.arena = NULL;
@@ -131,7 +135,9 @@ void bm_threads_before_fork(void)
 {
     bm_system_init();
     (void)pthread_once(&once, init);
+    bool has_list = bm_stream_list_lock();
     bm_mutex_lock(&shared_lock);
+    has_stream_list = has_list;
     bm_arenas_lock_all();
     bm_mutex_holds_all = true;
 }
@@ -140,7 +146,10 @@ void bm_threads_after_fork_in_parent(void)
 {
     bm_mutex_holds_all = false;
     bm_arenas_unlock_all();
+    bool has_list = has_stream_list;
     bm_mutex_unlock(&shared_lock);
+    if (has_list)
+        bm_stream_list_unlock();
 }
 
 void bm_threads_after_fork_in_child(void)
@@ -151,4 +160,6 @@ void bm_threads_after_fork_in_child(void)
     bm_mutex_init(&shared_lock);
     bm_arenas_recover(bm_thread.arena, shared_arena);
     bm_housekeeping_recover();
+    if (has_stream_list)
+        bm_stream_list_reset();
 }

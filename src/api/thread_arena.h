@@ -26,7 +26,7 @@ struct bm_thread {
     struct bm_arena *fast;
     struct bm_arena *arena; /* NULL: none */
     enum bm_thread_state state;
-    unsigned destructor_rounds;
+    bool is_ending;                   /* one more round of destructors, and it has ended */
     unsigned slow_calls;              /* a slow path counts for several, see bm_thread_tick */
     const struct bm_chunk *host;      /* to remember once there is an arena (arenas.h); or NULL */
     bool is_in_tick;                  /* whatever the clock calls may allocate */

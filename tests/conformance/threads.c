@@ -291,3 +291,37 @@ Test(threads, one_that_starts_takes_it_among_many)
     buddymalloc_free(oldest.block);
     buddymalloc_free(newest.block);
 }
+
+/* ---- a thread whose first block is from a destructor of thread-specific data ---- */
+
+static pthread_key_t allocating_key;
+
+static void allocate_at_the_end(void *unused)
+{
+    (void)unused;
+    void *block = buddymalloc_malloc(100);
+    cr_assert_not_null(block);
+    buddymalloc_free(block);
+}
+
+static void *set_key(void *unused)
+{
+    cr_assert_eq(pthread_setspecific(allocating_key, &allocating_key), 0);
+    return unused;
+}
+
+Test(threads, that_allocate_only_as_they_end_leave_no_arena)
+{
+    enum { count = 50, few = 5 };
+    struct report report;
+
+    buddymalloc_free(buddymalloc_malloc(100)); /* the heap's own key comes first */
+    cr_assert_eq(pthread_key_create(&allocating_key, allocate_at_the_end), 0);
+    for (unsigned i = 0; i < count; i++) {
+        pthread_t thread;
+        cr_assert_eq(pthread_create(&thread, NULL, set_key, NULL), 0);
+        cr_assert_eq(pthread_join(thread, NULL), 0);
+    }
+    take_report(&report);
+    cr_assert_leq(report.xml.arenas, few, "%zu arenas", report.xml.arenas);
+}
