@@ -116,11 +116,28 @@ Test(realloc, shrinking_to_little_gives_memory_up)
         cr_assert_not_null(block);
         block = buddymalloc_realloc(block, 16);
         cr_assert_not_null(block);
-        cr_assert_leq(buddymalloc_malloc_usable_size(block), 4096,
-                      "16 bytes left of %zu hold %zu", size,
-                      buddymalloc_malloc_usable_size(block));
+        cr_assert_leq(buddymalloc_malloc_usable_size(block), 4096, "16 bytes left of %zu hold %zu",
+                      size, buddymalloc_malloc_usable_size(block));
         buddymalloc_free(block);
     }
+}
+
+/* 2 MiB is where blocks begin to have chunks of their own. The hardened library always moves. */
+Test(realloc, large_block_goes_up_and_down_in_place)
+{
+    size_t sizes[] = {2 * MIB, 2 * MIB + 1, 3 * MIB, MIB + 1, 4000000, 2 * MIB - 1};
+    size_t size = 2 * MIB + 1;
+    void *block = buddymalloc_malloc(size);
+    cr_assert_not_null(block);
+    fill_pattern(block, size, 1);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        void *resized = resize_and_check(block, size, sizes[i], 1);
+        cr_assert(BM_HARDENED || resized == block, "moved from %zu to %zu", size, sizes[i]);
+        size = sizes[i];
+        block = resized;
+        fill_pattern(block, size, 1);
+    }
+    buddymalloc_free(block);
 }
 
 Test(realloc, null_is_malloc)
