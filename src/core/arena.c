@@ -14,6 +14,8 @@
 enum {
     /* An arena of so many trees is going to fill the next one, or all but a small share of it. */
     DENSE_FROM_TREES = 8,
+    /* A larger block takes the half without the header; the other would be there for little. */
+    DENSE_LEAVES_MAX = BM_TREE_LEAVES / 4,
     RESTING_LEAVES_MAX = 128, /* that an arena without a live block may hold for the next thread */
 };
 
@@ -119,7 +121,7 @@ static struct bm_tree *find_or_add_tree(struct bm_arena *arena, unsigned leaves,
     if (!bm_arena_has_room(arena, BM_TREE_OWN_LEAVES + leaves))
         return NULL;
     bool is_zero;
-    bool is_dense = arena->trees >= DENSE_FROM_TREES;
+    bool is_dense = arena->trees >= DENSE_FROM_TREES && leaves <= DENSE_LEAVES_MAX;
     void *chunk =
         arena->source->acquire(arena->source, is_dense ? BM_PAGES_HUGE : BM_PAGES_ANY, &is_zero);
     if (chunk == NULL)

@@ -381,16 +381,20 @@ TEST_WITHIN(arena, does_not_rest_with_much_or_with_a_live_block)
     expect(arena->slabs_live == 0);
 }
 
-/* The first trees lie where every arena's do; those of a large arena, where huge pages may be. */
+/* The first trees lie where every arena's do; those of a large arena, where huge pages may be, but
+ * not if half of such a tree couldn't be used for what it is made for. */
 TEST_WITHIN(arena, asks_for_dense_chunks_when_it_is_large)
 {
-    void *blocks[20];
+    enum { QUARTER = BM_TREE_LEAVES / 4 * BM_LEAF_BYTES };
+    void *blocks[40];
     unsigned count = 0;
     while (arena->trees < 8)
-        blocks[count++] = allocate(BM_PAGE_BLOCK_MAX);
-    expect(heap.fake.calls[FAKE_ADVISE_HUGE] == 0);
+        blocks[count++] = allocate(QUARTER);
     while (arena->trees < 9)
-        blocks[count++] = allocate(BM_PAGE_BLOCK_MAX);
+        blocks[count++] = allocate(2 * QUARTER);
+    expect(heap.fake.calls[FAKE_ADVISE_HUGE] == 0);
+    while (arena->trees < 10)
+        blocks[count++] = allocate(QUARTER);
     expect(heap.fake.calls[FAKE_ADVISE_HUGE] == 1);
     verify();
     while (count > 0)
@@ -816,11 +820,11 @@ TEST_WITHIN(arena, the_fast_path_leaves_what_starts_no_slot)
 
 TEST_WITHIN(arena, trees_of_a_large_arena_have_huge_pages_where_it_asks_for_them)
 {
-    enum { COUNT = 24 };
+    enum { COUNT = 40 };
     void *blocks[COUNT];
     heap.source.asks_for_huge_pages = true;
     for (unsigned index = 0; index < COUNT; index++)
-        blocks[index] = allocate(2 * MIB);
+        blocks[index] = allocate(MIB);
     expect(!bm_tree_of(blocks[0])->has_huge_pages);
     expect(bm_tree_of(blocks[COUNT - 1])->has_huge_pages);
     for (unsigned index = 0; index < COUNT; index++)
