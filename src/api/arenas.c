@@ -301,20 +301,22 @@ static uint64_t decay_one(struct bm_arena *arena, uint64_t now_ms, size_t *purge
 
 uint64_t bm_arenas_decay(uint64_t now_ms)
 {
-    enum { ARENAS_PER_CALL = 64, LEAVES_PER_CALL = 4096 };
-    size_t purged_leaves = 0;
+    enum { ARENAS_PER_CALL = 64, PURGED_PER_CALL = 2 };
+    unsigned purged_arenas = 0;
     bm_system_lock();
     if (next_to_decay == NULL) {
         next_to_decay = arenas;
         soonest_due_ms = UINT64_MAX;
     }
     for (unsigned count = 0;
-         next_to_decay != NULL && count < ARENAS_PER_CALL && purged_leaves < LEAVES_PER_CALL;
+         next_to_decay != NULL && count < ARENAS_PER_CALL && purged_arenas < PURGED_PER_CALL;
          count++) {
         struct bm_arena *arena = next_to_decay;
         arena->pins++;
         bm_system_unlock();
+        size_t purged_leaves = 0;
         uint64_t due = decay_one(arena, now_ms, &purged_leaves);
+        purged_arenas += purged_leaves != 0;
         bm_system_lock();
         if (soonest_due_ms > due)
             soonest_due_ms = due;

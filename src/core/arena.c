@@ -23,8 +23,10 @@ enum {
 
 static void unfile_tree(struct bm_arena *arena, struct bm_tree *tree)
 {
-    if (arena->round.next == tree)
+    if (arena->round.next == tree) {
         arena->round.next = tree->next;
+        arena->round.next_slab = 0;
+    }
     if (tree->next != NULL)
         tree->next->previous = tree->previous;
     if (tree->previous != NULL)

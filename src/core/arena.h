@@ -65,6 +65,7 @@ struct bm_round {
     struct bm_tree *next;        /* NULL: at the end of a bucket */
     unsigned bucket;             /* BM_BUCKETS: all trees are behind it */
     bool has_found;              /* slabs to look at in the next one */
+    uint16_t next_slab;          /* of the next tree, its number; 0: its first */
     struct bm_guest *next_guest; /* NULL, and all trees behind it: no round is under way */
     uint64_t next_begin_ms;
     const struct bm_remote *pending; /* what was, when it began; for comparison alone */

@@ -26,6 +26,11 @@ size_t bm_decay_take_step(struct bm_decay *decay, size_t amount, size_t step, ui
     return taken;
 }
 
+void bm_decay_put_back(struct bm_decay *decay, size_t amount)
+{
+    decay->unneeded += amount;
+}
+
 uint64_t bm_decay_due_ms(const struct bm_decay *decay, size_t amount)
 {
     if (amount == 0)

@@ -53,6 +53,9 @@ bool bm_decay_begin_interval(struct bm_decay *decay, size_t amount, uint64_t now
 /* How much of `amount` to purge now, at most `step`. What is returned counts as purged. */
 size_t bm_decay_take_step(struct bm_decay *decay, size_t amount, size_t step, uint64_t now_ms);
 
+/* So much of a step was not purged, but may be in the next. */
+void bm_decay_put_back(struct bm_decay *decay, size_t amount);
+
 /* When to ask again; UINT64_MAX: not before the amount rises. */
 uint64_t bm_decay_due_ms(const struct bm_decay *decay, size_t amount);
 

@@ -7,6 +7,7 @@
 
 enum {
     STEP_LEAVES = 2048,
+    STEP_CALLS = 256, /* of the system: some two milliseconds */
     ROUND_STEP_SLABS = 256,
     ROUND_INTERVALS = 2, /* from the begin of one to the next */
     IDLE_ROUNDS = 1,     /* that a slab must have been listed in before it is purged */
@@ -18,7 +19,7 @@ enum {
 /* Trees with the largest free blocks first; an empty one is not the arena's for long. */
 void bm_arena_purge(struct bm_arena *arena, struct bm_purge *purge, bool may_split)
 {
-    for (unsigned bucket = BM_BUCKETS; bucket-- > 0 && purge->leaves != 0;)
+    for (unsigned bucket = BM_BUCKETS; bucket-- > 0 && !bm_purge_is_over(purge);)
         for (struct bm_tree *tree = arena->buckets[bucket]; tree != NULL; tree = tree->next)
             if (tree->dirty_leaves != 0) {
                 purge->least_order = tree->has_huge_pages && !may_split ? HUGE_PAGE_ORDER : 0;
@@ -80,13 +81,19 @@ static void visit_slab(struct bm_arena *arena, struct bm_slab *slab, struct bm_p
         arena->round.has_found = true;
 }
 
-static void visit_tree(struct bm_arena *arena, struct bm_tree *tree, struct bm_purge *purge)
+/* From the slab on at which the step before stopped. Returns how many it came to. */
+static unsigned visit_tree(struct bm_arena *arena, struct bm_tree *tree, struct bm_purge *purge)
 {
-    if (tree->has_huge_pages)
-        return;
-    for (unsigned number = 1; number < tree->slabs_made && purge->leaves != 0; number++)
+    struct bm_round *round = &arena->round;
+    unsigned first = round->next_slab == 0 ? 1 : round->next_slab;
+    unsigned end = tree->has_huge_pages ? first : tree->slabs_made;
+    unsigned number = first;
+    for (; number < end && !bm_purge_is_over(purge); number++)
         visit_slab(arena, &tree->slabs[number], purge);
     bm_arena_count_leaves(arena, tree);
+    round->next = number < end ? tree : tree->next;
+    round->next_slab = number < end ? (uint16_t)number : 0;
+    return number - first;
 }
 
 /* One whose host's gate is taken waits for the next round. */
@@ -143,11 +150,8 @@ static unsigned visit_next(struct bm_arena *arena, struct bm_purge *purge)
     struct bm_round *round = &arena->round;
     struct bm_tree *tree = round->next;
     struct bm_guest *guest = round->next_guest;
-    if (tree != NULL) {
-        round->next = tree->next;
-        visit_tree(arena, tree, purge);
-        return tree->slabs_made;
-    }
+    if (tree != NULL)
+        return visit_tree(arena, tree, purge);
     if (is_at_trees(round)) {
         round->bucket++;
         round->next = is_at_trees(round) ? arena->buckets[round->bucket] : NULL;
@@ -161,7 +165,7 @@ static unsigned visit_next(struct bm_arena *arena, struct bm_purge *purge)
 static void step_round(struct bm_arena *arena, struct bm_purge *purge, unsigned slabs_most)
 {
     unsigned slabs = 0;
-    while (is_under_way(&arena->round) && slabs < slabs_most && purge->leaves != 0)
+    while (is_under_way(&arena->round) && slabs < slabs_most && !bm_purge_is_over(purge))
         slabs += visit_next(arena, purge);
 }
 
@@ -307,11 +311,14 @@ uint64_t bm_arena_decay(struct bm_arena *arena, uint64_t now_ms, size_t *purged_
     if (bm_decay_begin_interval(decay, arena->dirty_leaves, now_ms, delay_ms))
         look_around(arena, now_ms, purged_leaves);
     size_t step = bm_decay_take_step(decay, arena->dirty_leaves, STEP_LEAVES, now_ms);
-    struct bm_purge of_trees = {.leaves = step};
-    struct bm_purge of_slabs = {.leaves = STEP_LEAVES};
+    struct bm_purge of_trees = {.leaves = step, .calls_most = STEP_CALLS};
     size_t before = arena->dirty_leaves;
     if (step != 0)
         bm_arena_purge(arena, &of_trees, false);
+    if (of_trees.leaves != 0 && bm_purge_is_over(&of_trees))
+        bm_decay_put_back(decay, of_trees.leaves);
+    struct bm_purge of_slabs = {
+        .leaves = STEP_LEAVES, .calls_most = STEP_CALLS, .calls = of_trees.calls};
     step_round(arena, &of_slabs, ROUND_STEP_SLABS);
     *purged_leaves += before - arena->dirty_leaves + STEP_LEAVES - of_slabs.leaves;
     uint64_t due = due_ms(arena, now_ms);

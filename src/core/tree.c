@@ -307,6 +307,7 @@ static unsigned purge_leaves(struct bm_tree *tree, struct bm_chunk_source *sourc
     void *start = (char *)tree + (size_t)first * BM_LEAF_BYTES;
     size_t bytes = (size_t)(end - first) * BM_LEAF_BYTES;
     size_t resident = purge->is_exact ? source->resident(source, start, bytes) : bytes;
+    purge->calls++;
     if (!source->purge(source, start, bytes)) {
         /* Locked memory, say: there may be much of it. A trim asks for all the same. */
         purge->leaves = purge->is_exact ? purge->leaves : 0;
@@ -323,7 +324,7 @@ void bm_tree_purge(struct bm_tree *tree, struct bm_chunk_source *source, struct 
     int least_order = (int)purge->least_order;
     for (int order = bm_buddy_tree_largest_order(&tree->pages); order >= least_order; order--) {
         unsigned first = BM_TREE_LEAVES;
-        while (purge->leaves != 0 && tree->dirty_leaves != 0 &&
+        while (!bm_purge_is_over(purge) && tree->dirty_leaves != 0 &&
                bm_buddy_tree_previous_of_order(&tree->pages, (unsigned)order, first, &first)) {
             /* NOLINTNEXTLINE(clang-analyzer-core.*): least_order is not below 0. */
             unsigned cleaned = purge_leaves(tree, source, first, first + (1U << order), purge);
@@ -390,8 +391,9 @@ void bm_tree_purge_slab(struct bm_tree *tree, struct bm_slab *slab, struct bm_ch
 {
     unsigned first = bm_slab_first_leaf(slab);
     unsigned leaves = 0;
-    while (purge->leaves != 0 && (leaves = bm_tree_free_leaves_of_slab(
-                                      tree, slab, source->page_bytes, first + leaves, &first)) != 0)
+    while (!bm_purge_is_over(purge) &&
+           (leaves = bm_tree_free_leaves_of_slab(tree, slab, source->page_bytes, first + leaves,
+                                                 &first)) != 0)
         if (purge_leaves(tree, source, first, first + leaves, purge) != 0)
             slab->is_purged = true;
 }

@@ -208,9 +208,16 @@ BM_MUST_CHECK bool bm_tree_resize_page_block(struct bm_tree *tree, struct bm_sla
 struct bm_purge {
     size_t leaves;        /* how many at most, or somewhat more: a free block goes as a whole */
     unsigned least_order; /* free blocks of a smaller order stay as they are */
-    bool is_exact;        /* `bytes` is what the system held, which costs a call more to find out */
-    size_t bytes;         /* that went back */
+    unsigned calls_most;  /* of the system, of which each takes some microseconds; 0: any number */
+    unsigned calls;
+    bool is_exact; /* `bytes` is what the system held, which costs a call more to find out */
+    size_t bytes;  /* that went back */
 };
+
+static inline bool bm_purge_is_over(const struct bm_purge *purge)
+{
+    return purge->leaves == 0 || (purge->calls_most != 0 && purge->calls >= purge->calls_most);
+}
 
 /* Gives the contents of free dirty leaves back to the system: of the largest free blocks first, and
  * of the highest address, for those are the last to be used again. */

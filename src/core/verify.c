@@ -224,6 +224,8 @@ static void verify_round(const struct bm_arena *arena)
     while (tree != NULL && tree != arena->round.next)
         tree = tree->next;
     REQUIRE(tree == arena->round.next);
+    REQUIRE(arena->round.next_slab == 0 ||
+            (tree != NULL && arena->round.next_slab <= tree->slabs_made));
 }
 
 void bm_arena_verify(struct bm_arena *arena)

@@ -58,6 +58,8 @@ static void remote_free(void *block)
     core_heap_free(&heap, NULL, block);
 }
 
+enum { CALLS_MOST = 256 }; /* of the system, in one of the arena */
+
 /* Leaves that one call purged. */
 static size_t decay_once(uint64_t *due)
 {
@@ -147,6 +149,36 @@ TEST_WITHIN(purge, no_call_purges_more_than_a_bound)
     expect(due == now_ms + BM_DECAY_STEP_MS);
     expect(decay_once(&due) == 0);
     release_rest(blocks, COUNT);
+}
+
+/* Of single leaves each is a call of the system: what a step leaves, the next ones take. */
+TEST_WITHIN(purge, single_leaves_go_in_steps)
+{
+    enum { COUNT = 256 * 800 }; /* a slab of 256 slots has one leaf */
+    char **blocks = calloc(COUNT, sizeof *blocks);
+    uint64_t due;
+    for (unsigned index = 0; index < COUNT; index++)
+        blocks[index] = allocate(16);
+    for (unsigned index = 0; index < COUNT; index++)
+        if (((uintptr_t)blocks[index] >> BM_LEAF_SHIFT) % 2 != 0) {
+            release(blocks[index]);
+            blocks[index] = NULL;
+        }
+    (void)decay_once(&due);
+    now_ms += INTERVAL_MS;
+    size_t dirty = arena->dirty_leaves;
+    expect_at(dirty > CALLS_MOST + 50, "%zu leaves", dirty);
+    do {
+        unsigned calls = heap.fake.calls[FAKE_PURGE];
+        (void)decay_once(&due);
+        expect(heap.fake.calls[FAKE_PURGE] - calls <= CALLS_MOST);
+        now_ms += BM_DECAY_STEP_MS;
+    } while (due == now_ms);
+    expect_at(arena->dirty_leaves == 0, "%zu of %zu", arena->dirty_leaves, dirty);
+    for (unsigned index = 0; index < COUNT; index++)
+        if (blocks[index] != NULL)
+            release(blocks[index]);
+    free(blocks);
 }
 
 /* What is taken and freed all the time stays, whatever else goes. */
@@ -354,6 +386,30 @@ TEST_WITHIN(purge, a_round_goes_in_steps)
     expect_at(purged > 0 && purged <= 2 * 2048, "%zu leaves", purged);
     expect(due == now_ms + BM_DECAY_STEP_MS && resident_of_arena() + 16 * MIB >= before);
     release_survivors(blocks, 6144, 50);
+}
+
+/* Where each free page is a call of the system, a step makes a bounded number of them; the next goes
+ * on in the same tree, so that one round finds them all. */
+TEST_WITHIN(purge, a_round_of_single_pages_goes_in_steps)
+{
+    uint64_t due;
+    unsigned steps = 0;
+    void **blocks = leave_survivors(1008, 8);
+    (void)decay_for(INTERVAL_MS);
+    size_t purgeable = bm_arena_purgeable_bytes(arena);
+    now_ms += INTERVAL_MS;
+    do {
+        unsigned calls = heap.fake.calls[FAKE_PURGE];
+        (void)decay_once(&due);
+        calls = heap.fake.calls[FAKE_PURGE] - calls;
+        expect_at(calls <= CALLS_MOST, "%u calls", calls);
+        steps++;
+        now_ms += BM_DECAY_STEP_MS;
+    } while (due == now_ms);
+    expect_at(steps > purgeable / BM_LEAF_BYTES / CALLS_MOST, "%u steps", steps);
+    expect_at(bm_arena_purgeable_bytes(arena) * 50 < purgeable, "%zu of %zu bytes",
+              bm_arena_purgeable_bytes(arena), purgeable);
+    release_survivors(blocks, 1008, 8);
 }
 
 /* The tree that a round is to go on with may become another bucket's, or nobody's. */
