@@ -43,7 +43,7 @@ struct buddymalloc_info {
 /* How much of what a block shares with others is in use. A slab is a run of slots of one size, a
  * tree 4 MiB of slabs; an arena, a thread's heap, has many of both. A slab gives its memory back
  * when no slot of it is used, and a tree its own when it has no slab. */
-struct buddymalloc_utilization {
+struct buddymalloc_usage {
     size_t slot_bytes;       /* usable bytes of the block, and of all slots of its slab */
     size_t slab_slots;       /* slots of its slab; 1 for blocks above 32 KiB */
     size_t slab_used_slots;  /* those in use */
@@ -163,7 +163,7 @@ int buddymalloc_should_move(void *block);
  * a look now and then, not for a loop over all objects; what other threads allocate and free in
  * the meantime may be in one figure and not in another. For a block above 2 MiB, which shares
  * nothing, slab and class are that block, and its tree the memory reserved for it. */
-int buddymalloc_utilization(void *block, struct buddymalloc_utilization *figures);
+int buddymalloc_utilization(void *block, struct buddymalloc_usage *figures);
 
 #ifdef __cplusplus
 }

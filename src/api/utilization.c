@@ -30,7 +30,7 @@ BM_PUBLIC int buddymalloc_should_move(void *block)
     return bm_utilization_should_move(bm_tree_of(block), found.slab, true);
 }
 
-BM_PUBLIC int buddymalloc_utilization(void *block, struct buddymalloc_utilization *figures)
+BM_PUBLIC int buddymalloc_utilization(void *block, struct buddymalloc_usage *figures)
 {
     struct bm_tree *tree;
     struct bm_slab *slab;
@@ -46,7 +46,7 @@ BM_PUBLIC int buddymalloc_utilization(void *block, struct buddymalloc_utilizatio
         counted.tree_bytes = bm_huge_capacity((struct bm_huge *)bm_chunk_of(block));
     else
         bm_utilization_count(tree, slab, &counted);
-    *figures = (struct buddymalloc_utilization){
+    *figures = (struct buddymalloc_usage){
         .slot_bytes = counted.slot_bytes,
         .slab_slots = counted.slab_slots,
         .slab_used_slots = counted.slab_used_slots,

@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 WARNINGS = ["-Wall", "-Wextra", "-Werror", "-Wundef", "-Wstrict-prototypes"]
-CPP_WARNINGS = ["-Wall", "-Wextra", "-Werror", "-Wundef"]
+CPP_WARNINGS = ["-Wall", "-Wextra", "-Werror", "-Wundef", "-Wshadow"]
 INTERNAL = ["-x", "c", "-std=gnu11", "-D_GNU_SOURCE", "-DBM_STRUCTURE_CHECKS=0",
             "-DBM_OVERRIDE=0", "-DBM_MEMCHECK=0", "-Wno-unused-function", *WARNINGS]
 C11 = ["-x", "c", "-std=c11", "-pedantic", *WARNINGS]

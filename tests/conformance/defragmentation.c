@@ -19,8 +19,8 @@ Test(defragmentation, null_need_not_move)
 
 Test(defragmentation, null_has_no_figures)
 {
-    struct buddymalloc_utilization figures;
-    struct buddymalloc_utilization before;
+    struct buddymalloc_usage figures;
+    struct buddymalloc_usage before;
 
     memset(&figures, 7, sizeof figures);
     before = figures;
@@ -47,7 +47,7 @@ Test(defragmentation, a_lone_block_stays)
 Test(defragmentation, figures_of_every_size, .disabled = BM_HARDENED)
 {
     for (size_t i = 0; i < block_size_count; i++) {
-        struct buddymalloc_utilization figures;
+        struct buddymalloc_usage figures;
         void *block = buddymalloc_malloc(block_sizes[i]);
         size_t bytes = buddymalloc_malloc_usable_size(block);
         errno = 5;
@@ -202,7 +202,7 @@ Test(defragmentation, other_threads_are_answered)
 
 Test(defragmentation, blocks_of_ended_threads_can_be_moved)
 {
-    struct buddymalloc_utilization figures;
+    struct buddymalloc_usage figures;
 
     run_in_thread(fill_in_thread, NULL);
     size_t moved = move_all();

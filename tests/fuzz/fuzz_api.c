@@ -170,7 +170,7 @@ static void limit(void)
 
 static void look_around(void)
 {
-    struct buddymalloc_utilization figures;
+    struct buddymalloc_usage figures;
     if (calls.model.count == 0)
         return;
     struct model_block *block = &calls.model.blocks[any_live()];

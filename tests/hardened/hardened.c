@@ -340,7 +340,7 @@ Test(hardened, quarantine_ends_with_its_thread)
 /* A slot is larger than the block in it, and in use until it leaves the quarantine. */
 Test(hardened, figures_count_slots_and_what_waits)
 {
-    struct buddymalloc_utilization figures;
+    struct buddymalloc_usage figures;
     buddymalloc_free(buddymalloc_malloc(1));
     for (size_t index = 0; sizes[index] < 32 * KIB; index++) {
         struct buddymalloc_info before = buddymalloc_mallinfo2();

@@ -4,7 +4,7 @@
 int main(void)
 {
     void *block = buddymalloc_malloc(64);
-    struct buddymalloc_utilization figures;
+    struct buddymalloc_usage figures;
 
     buddymalloc_free(block);
     return buddymalloc_utilization(block, &figures);

@@ -4,7 +4,7 @@
 int main(void)
 {
     char *block = buddymalloc_malloc(100 * 1024);
-    struct buddymalloc_utilization figures;
+    struct buddymalloc_usage figures;
 
     return buddymalloc_utilization(block + 4096, &figures);
 }

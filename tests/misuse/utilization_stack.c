@@ -4,7 +4,7 @@
 int main(void)
 {
     char array[64] = {0};
-    struct buddymalloc_utilization figures;
+    struct buddymalloc_usage figures;
 
     return buddymalloc_utilization(array, &figures);
 }

@@ -144,7 +144,7 @@ static bool is_block(const void *wild)
 
 static void call(unsigned number, void *wild)
 {
-    struct buddymalloc_utilization figures;
+    struct buddymalloc_usage figures;
     static const char *const names[] = {"free",        "realloc",     "malloc_usable_size",
                                         "should_move", "utilization", "free_sized"};
     function = names[number];

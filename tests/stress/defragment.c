@@ -35,7 +35,7 @@ static void ask_and_move(unsigned place)
 
 static void look(unsigned place)
 {
-    struct buddymalloc_utilization figures;
+    struct buddymalloc_usage figures;
 
     if (places[place] == NULL)
         return;

@@ -94,7 +94,7 @@ static void use_large_block(struct random *random)
 
 static void ask_for_figures(struct parcel *parcel)
 {
-    struct buddymalloc_utilization figures;
+    struct buddymalloc_usage figures;
     struct buddymalloc_info info = buddymalloc_mallinfo2();
     check(info.uordblks <= info.arena);
     if (parcel == NULL)

@@ -7,7 +7,7 @@ void use(void *block);
 
 void use(void *block)
 {
-    struct buddymalloc_utilization utilization;
+    struct buddymalloc_usage utilization;
     void *aligned = buddymalloc_aligned_alloc(64, 128);
     void *page = buddymalloc_valloc(1);
     if (aligned == NULL || buddymalloc_utilization(aligned, &utilization) != 0 ||
