@@ -3,7 +3,8 @@
 
 The symbols that NM finds defined in LIBRARY must be exactly the names under `global:` in
 VERSION_SCRIPT, each in the version that the script puts it in, and the script must keep all
-others local. Where there is one, it is BUDDYMALLOC_VERSION. A name with [..] in it is a pattern for one symbol.
+others local. Where there is one, it is BUDDYMALLOC_VERSION. A name with [..] in it is a pattern for
+one symbol.
 """
 
 import fnmatch

@@ -1,4 +1,5 @@
-/* A plugin that has a copy of the library too: all its calls go to the same, the host's or its own. */
+/* A plugin that has a copy of the library too: all its calls go to the same, the host's or its
+ * own. */
 #include "buddymalloc/buddymalloc.h"
 
 #include <stdlib.h>
