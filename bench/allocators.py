@@ -1,5 +1,6 @@
 """allocators: who is compared, and the environment a measured program gets."""
 
+import argparse
 import hashlib
 import os
 import re
@@ -93,11 +94,15 @@ def require_unchanged(allocators, before):
 
 
 def add_options(parser):
-    """The command-line options from which choose_allocators chooses, beside `build`."""
+    """The command-line options from which choose_allocators chooses, beside `build`.
+
+    And --check-arguments, by which tools/ have arguments refused before they build: the program
+    ends once it has looked at them."""
     parser.add_argument("--lib", type=Path, help="our library, instead of the build's")
     parser.add_argument("--peers-only", action="store_true", help="measure without our library")
     parser.add_argument("--add", action="append", default=[], metavar="NAME=PATH",
                         help="a further allocator; may be repeated")
+    parser.add_argument("--check-arguments", action="store_true", help=argparse.SUPPRESS)
 
 
 def added_allocator(text, taken):

@@ -13,10 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from tqdm import tqdm
-
 import memory_over_time
-import plots
 import report
 import scaling
 from allocators import (OURS, REFERENCE, Allocator, AllocatorError, add_options,
@@ -96,6 +93,7 @@ def measure(programs, allocators, workload, rounds, bar):
 
 def measure_all(programs, allocators, workloads, rounds):
     """[(workload, {allocator: Cell})]; what there is so far when it is interrupted."""
+    from tqdm import tqdm  # pylint: disable=import-outside-toplevel; see modules.py
     results = []
     is_terminal = sys.stderr.isatty()
     with tqdm(total=len(workloads) * rounds * len(allocators), unit="run", smoothing=0.05,
@@ -186,6 +184,7 @@ def write_json(path, measured):
 
 def write_comparison(_, measured, output):
     """Writes report.json, report.md and the plots; returns what failed."""
+    import plots  # pylint: disable=import-outside-toplevel; see modules.py
     memory = memory_over_time.MemoryOverTime(measured, OURS)
     comparison = report.Comparison(measured, OURS, lambda one: one["group"] != MEMORY)
     write_json(output / "report.json",
@@ -200,6 +199,7 @@ def write_comparison(_, measured, output):
 
 def write_scaling(arguments, measured, output):
     """Writes scaling.json, scaling.md and the plots; returns what failed."""
+    import plots  # pylint: disable=import-outside-toplevel; see modules.py
     measured["tree"] = {"failure": None, "patterns": {}}
     if is_tree_wanted(arguments):
         measured["tree"] = scaling.count_tree(arguments.build / "bench")
@@ -217,6 +217,8 @@ def main():
     end_by_signals()
     parser, arguments = parse_arguments()
     workloads = choose_workloads(parser, arguments)
+    if arguments.check_arguments:
+        return 0
     if arguments.list:
         for one in workloads:
             print(f"{one.name:22} {one.group:16} {one.threads:4}  {one.source}")

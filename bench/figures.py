@@ -290,6 +290,8 @@ def parse_arguments():
 def main():
     end_by_signals()
     parser, arguments = parse_arguments()
+    if arguments.check_arguments:
+        return 0
     programs = (arguments.build / "bench").resolve()
     if not (programs / "measure").is_file():
         parser.error(f"no workloads in {programs}")

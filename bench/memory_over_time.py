@@ -6,8 +6,7 @@ can be compared, and medians be taken, all are laid over one time: each stretch 
 the live size is as long as it was in the median run.
 """
 
-import numpy
-
+from modules import numpy
 from report import METRICS, PEAK_RSS, Comparison, table
 from workload_table import MEMORY
 

@@ -181,6 +181,8 @@ def main():
                                                     "output")
     add_options(parser)
     arguments = parser.parse_args()
+    if arguments.check_arguments:
+        return
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         allocators = choose_allocators(arguments, arguments.build / "bench")

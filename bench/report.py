@@ -6,8 +6,7 @@ with the lowest median. 1.00 means as good as the best of them.
 
 from dataclasses import dataclass
 
-import numpy
-from scipy import stats
+from modules import numpy, stats
 
 WORST_SHOWN = 15
 SPREAD_RUNS_MIN = 4  # the interquartile range of fewer says nothing

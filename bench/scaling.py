@@ -6,10 +6,8 @@ like all others, and hands the measurements back for the report. See bench/READM
 
 from dataclasses import dataclass
 
-import numpy
-from scipy import stats
-
 import callgrind
+from modules import numpy, stats
 from report import METRICS, Comparison, conditions, failures_section, table, workloads_section
 from workload_table import ALLOC_TEST, LARSON, Workload
 

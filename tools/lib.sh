@@ -5,7 +5,10 @@
 #   install_missing NEED...       what a tool needs and the machine lacks, by apt-get
 #   build NAME CC [OPTION...]     configures and compiles build/NAME; CC may be a cross file
 #   build_to_measure NAME         the release and the workloads of bench/, held until the tool ends
-#   asks_for_text [ARGUMENT...]   true for --list and --help, which need no build
+#   answer_early PROGRAM [ARGUMENT...]
+#                                 ends the tool where bench/PROGRAM.py needs no build to answer
+#   require_files_of_git [OPTION...]
+#                                 ends the tool where git knows no files of the project
 # shellcheck shell=bash
 
 project_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -173,6 +176,19 @@ build_to_measure() {
     quietly ninja -C "$project_root/build/$name" bench-programs
 }
 
-asks_for_text() {
-    [[ " $* " =~ \ (--list|--help|-h)\  ]]
+# What a Python program of bench/ says to --list and --help, and to arguments that it refuses: that
+# takes no build, and nothing but Python. Comes back with arguments that are right.
+answer_early() {
+    local command=(/usr/bin/python3 "$project_root/bench/$1.py" --build "$project_root/build")
+    shift
+    install_missing /usr/bin/python3
+    export PYTHONDONTWRITEBYTECODE=1
+    [[ ! " $* " =~ \ (--list|--help|-h)\  ]] || exec "${command[@]}" "$@"
+    "${command[@]}" --check-arguments "$@" || exit
+}
+
+# Options are those of git ls-files. What git has to say itself comes before.
+require_files_of_git() {
+    [ -n "$(git -C "$project_root" ls-files "$@")" ] ||
+        die "git lists no files in $project_root: this needs a clone, and that git trusts its owner"
 }
