@@ -56,7 +56,8 @@ struct buddymalloc_usage {
 };
 
 /* A block of `size` bytes, contents unspecified; for size 0 a unique pointer that can be
- * freed. NULL with errno ENOMEM when there is no memory or size exceeds PTRDIFF_MAX.
+ * freed, and that faults when it is read or written through unless guard_empty:off is set.
+ * NULL with errno ENOMEM when there is no memory or size exceeds PTRDIFF_MAX.
  * malloc(3), C23 7.24.3.6. */
 void *buddymalloc_malloc(size_t size) BUDDYMALLOC_WARN_UNUSED;
 
