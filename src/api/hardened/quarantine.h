@@ -32,7 +32,7 @@ enum bm_detained_kind {
     BM_DETAINED_SLOT,
     BM_DETAINED_PAGES,   /* without guards */
     BM_DETAINED_GUARDED, /* with them; all of their bytes count */
-    BM_DETAINED_CLOSED,  /* and inaccessible but for the last page */
+    BM_DETAINED_CLOSED,  /* and inaccessible but for the last ones, whose bytes count */
 };
 
 enum {

@@ -225,13 +225,13 @@ static BM_SLOW void release_slot(void *start)
 }
 
 /* Whether the pages of a detained block read as zero, as far as they are there. Of those that are
- * closed the last is not: its seal tells that they are freed. */
+ * closed the last ones are not: see retire_pages. */
 static bool reads_as_zero(struct bm_detained detained, size_t capacity)
 {
-    size_t page_bytes = bm_system_page_bytes();
     char *start = bm_detained_start(detained);
+    size_t kept_bytes = bm_detained_bytes(detained);
     if (bm_detained_kind(detained) == BM_DETAINED_CLOSED)
-        return bm_is_zero(start + capacity - page_bytes, page_bytes);
+        return bm_is_zero(start + capacity - kept_bytes, kept_bytes);
     if (capacity <= CLEARED_BY_HAND_MAX)
         return bm_is_zero(start, capacity);
     return bm_free_pages_find_written(start, capacity) == NULL;
@@ -342,21 +342,25 @@ static BM_SLOW void retire_slot(char *start, size_t capacity)
 }
 
 /* The same of pages. A few stay as they are: to clear them takes less time than to have the system
- * take them away and bring others. More are given back, and out of reach if there are guards. */
-static BM_SLOW void retire_pages(char *start, size_t capacity, bool is_guarded)
+ * take them away and bring others. More are given back, and out of reach if there are guards: but
+ * for the seal's page, and those in front of it that have filler, as a rule none. A sweep, or another
+ * free at the same moment, may have read the seal before it was broken, and not all of the filler
+ * yet. That takes no lock of the one who frees: it need not, if what it reads stays readable. */
+static void retire_pages(char *start, size_t capacity, const struct bm_sealed *sealed)
 {
-    size_t page_bytes = bm_system_page_bytes();
-    size_t before_last = capacity - page_bytes;
+    bool is_guarded = sealed->is_guarded;
+    size_t before_filler = bm_round_down(sealed->bytes, bm_system_page_bytes());
+    size_t kept_bytes = capacity - before_filler;
     if (capacity <= CLEARED_BY_HAND_MAX) {
         memset(start, 0, capacity - BM_SEAL_BYTES);
         detain(bm_detained(start, capacity, is_guarded ? BM_DETAINED_GUARDED : BM_DETAINED_PAGES));
         return;
     }
-    memset(start + before_last, 0, page_bytes - BM_SEAL_BYTES);
-    bm_system_clear(start, before_last);
+    memset(start + before_filler, 0, kept_bytes - BM_SEAL_BYTES);
+    bm_system_clear(start, before_filler);
     if (is_guarded)
-        (void)bm_guard_close(start, before_last);
-    detain(bm_detained(start, page_bytes, is_guarded ? BM_DETAINED_CLOSED : BM_DETAINED_PAGES));
+        (void)bm_guard_close(start, before_filler);
+    detain(bm_detained(start, kept_bytes, is_guarded ? BM_DETAINED_CLOSED : BM_DETAINED_PAGES));
 }
 
 BM_INLINE void free_found(const struct bm_sealed_place *found, size_t bytes)
@@ -373,7 +377,7 @@ BM_INLINE void free_found(const struct bm_sealed_place *found, size_t bytes)
     if (bm_likely(found->is_slot))
         retire_slot(found->start, found->capacity);
     else
-        retire_pages(found->start, found->capacity, sealed.is_guarded);
+        retire_pages(found->start, found->capacity, &sealed);
 }
 
 static BM_SLOW void free_elsewhere(void *block, size_t bytes)
