@@ -303,7 +303,9 @@ struct bm_huge *bm_huge_resize(struct bm_huge_heap *heap, struct bm_huge *huge, 
         return NULL;
     size_t rounded = pages_of(heap, bytes);
     if (rounded < atomic_load_explicit(&huge->bytes, memory_order_relaxed)) {
-        shrink(heap, huge, rounded);
+        /* There who calls has cleared what lies behind, and closes it. */
+        if (!BM_HARDENED)
+            shrink(heap, huge, rounded);
         hold_no_more_than(heap, huge, bytes_to_hold(heap, rounded));
     } else {
         huge = grow_within_limit(heap, huge, rounded);

@@ -69,7 +69,8 @@ struct bm_huge *bm_huge_allocate(struct bm_huge_heap *heap, size_t bytes, size_t
 void bm_huge_release(struct bm_huge_heap *heap, struct bm_huge *huge);
 
 /* Resizes a live block in place, or moves it with its page tables; the header's new place, or
- * NULL: unchanged. System-memory lock. */
+ * NULL: unchanged. In the hardened library one that shrinks keeps its chunks, and what lies behind
+ * its end reads as zero already. System-memory lock. */
 struct bm_huge *bm_huge_resize(struct bm_huge_heap *heap, struct bm_huge *huge, size_t bytes);
 
 /* Marks a block free, or aborts when `block` is not its start or it is free already. No lock. */

@@ -14,16 +14,18 @@ static bool count_one_more(void)
     return false;
 }
 
-bool bm_guard_around(void *start, size_t bytes)
+bool bm_guard_around(void *start, size_t bytes, size_t back_bytes)
 {
     size_t page_bytes = bm_system_page_bytes();
     char *front = (char *)start - page_bytes;
     char *back = (char *)start + bytes;
     if (!count_one_more())
         return false;
-    /* A front that can't be opened again stays, and whoever frees the block opens both. */
+    /* What can't be opened again stays, and whoever frees the block opens both. Of the back a part
+     * may be closed though the system says that it is not. */
     if (bm_system_protect(front, page_bytes, false) &&
-        (bm_system_protect(back, page_bytes, false) || !bm_system_protect(front, page_bytes, true)))
+        (bm_system_protect(back, back_bytes, false) ||
+         !bm_system_protect(front, page_bytes, true) || !bm_system_protect(back, back_bytes, true)))
         return true;
     atomic_fetch_sub_explicit(&guarded, 1, memory_order_relaxed);
     return false;
@@ -34,10 +36,10 @@ bool bm_guard_close(void *start, size_t bytes)
     return bytes == 0 || bm_system_protect(start, bytes, false);
 }
 
-bool bm_guard_open(void *start, size_t bytes)
+bool bm_guard_open(void *start, size_t bytes, size_t back_bytes)
 {
     size_t page_bytes = bm_system_page_bytes();
-    if (!bm_system_protect((char *)start - page_bytes, bytes + 2 * page_bytes, true))
+    if (!bm_system_protect((char *)start - page_bytes, page_bytes + bytes + back_bytes, true))
         return false;
     atomic_fetch_sub_explicit(&guarded, 1, memory_order_relaxed);
     return true;
@@ -55,12 +57,13 @@ void bm_guard_tree(struct bm_tree *tree)
 {
     size_t bytes;
     char *start = inside_of_tree(tree, &bytes);
-    tree->has_guards = bm_system_page_bytes() <= BM_LEAF_BYTES && bm_guard_around(start, bytes);
+    tree->has_guards = bm_system_page_bytes() <= BM_LEAF_BYTES &&
+                       bm_guard_around(start, bytes, bm_system_page_bytes());
 }
 
 bool bm_guard_open_tree(struct bm_tree *tree)
 {
     size_t bytes;
     char *start = inside_of_tree(tree, &bytes);
-    return !tree->has_guards || bm_guard_open(start, bytes);
+    return !tree->has_guards || bm_guard_open(start, bytes, bm_system_page_bytes());
 }

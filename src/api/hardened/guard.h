@@ -15,14 +15,14 @@
 
 enum { BM_GUARDED_MAX = 8192 }; /* blocks and trees, with two guards each */
 
-/* Makes a page in front of a range and one behind it inaccessible. False: it can't, or there are
- * guards enough; both are as they were. */
-bool bm_guard_around(void *start, size_t bytes);
+/* Makes a page in front of a range and `back_bytes` behind it, whole pages, inaccessible. False: it
+ * can't, or there are guards enough; all are as they were. */
+bool bm_guard_around(void *start, size_t bytes, size_t back_bytes);
 
 /* Makes all between the guards around a range inaccessible, and accessible again with the guards,
  * which then are none any more. False: it is not. */
 bool bm_guard_close(void *start, size_t bytes);
-bool bm_guard_open(void *start, size_t bytes);
+bool bm_guard_open(void *start, size_t bytes, size_t back_bytes);
 
 /* The same for what lies between a tree's header and its last leaf, where a leaf next to either was
  * left out for it (BM_TREE_GUARD_LEAVES). Where pages are larger than leaves there are none. */

@@ -8,6 +8,7 @@
 #include "api/hardened/quarantine.h"
 #include "api/hardened/seal.h"
 #include "api/hardened/sealed_place.h"
+#include "api/hardened/sealed_resize.h"
 #include "api/system_memory.h"
 #include "api/thread_arena.h"
 #include "base/bits.h"
@@ -122,7 +123,9 @@ static void *allocate_pages(size_t alignment, size_t bytes, bool *is_zero)
         start = allocate_raw_pages(alignment, capacity, is_zero);
     if (start == NULL)
         return NULL;
-    bm_seal_write(start, capacity, bytes, has_guards || bm_guard_around(start, capacity));
+    if (!has_guards)
+        has_guards = bm_guard_around(start, capacity, bm_sealed_back_bytes(start, capacity));
+    bm_seal_write(start, capacity, bytes, has_guards);
     return start;
 }
 
@@ -253,7 +256,8 @@ static BM_SLOW void release_pages(struct bm_detained detained)
     struct bm_sealed_place found = expect_zero_pages(detained);
     bool has_guards = bm_detained_kind(detained) != BM_DETAINED_PAGES;
     /* Pages that stay inaccessible are of no use to anybody: they are lost. */
-    if (has_guards && !bm_guard_open(found.start, found.capacity))
+    size_t back_bytes = bm_sealed_back_bytes(found.start, found.capacity);
+    if (has_guards && !bm_guard_open(found.start, found.capacity, back_bytes))
         return;
     bm_block_free(found.tree == NULL ? found.start : (char *)found.tree + found.slab->first_byte);
 }
@@ -343,9 +347,9 @@ static BM_SLOW void retire_slot(char *start, size_t capacity)
 
 /* The same of pages. A few stay as they are: to clear them takes less time than to have the system
  * take them away and bring others. More are given back, and out of reach if there are guards: but
- * for the seal's page, and those in front of it that have filler, as a rule none. A sweep, or another
- * free at the same moment, may have read the seal before it was broken, and not all of the filler
- * yet. That takes no lock of the one who frees: it need not, if what it reads stays readable. */
+ * for the seal's page, and those in front of it that have filler, as a rule none. A sweep, or a
+ * second free at the same moment, may have read the seal before it was broken, and not all of the
+ * filler yet: what it may still read stays readable, so neither has to wait for the other. */
 static void retire_pages(char *start, size_t capacity, const struct bm_sealed *sealed)
 {
     bool is_guarded = sealed->is_guarded;
@@ -435,37 +439,6 @@ void bm_sealed_end_thread(void)
 
 /* ---- resize ---- */
 
-static bool may_stay(const struct bm_sealed_place *found, size_t bytes)
-{
-    size_t room = found->capacity - BM_SEAL_BYTES;
-    if (found->is_slot)
-        return bm_block_may_stay(room, bytes);
-    return bytes <= room && bytes + BM_SEAL_BYTES > BM_SMALL_MAX &&
-           bm_round_up(bytes + BM_SEAL_BYTES, bm_system_page_bytes()) == found->capacity;
-}
-
-/* Bytes that come to a block read as zero: they held the filler. */
-static void resize_in_place(struct bm_sealed_place *found, const struct bm_sealed *sealed,
-                            size_t bytes)
-{
-    if (!bm_seal_break(found->start, found->capacity, sealed->seal))
-        bm_block_report_freed(found->start, "realloc", found->slot_bytes);
-    if (bytes > sealed->bytes)
-        memset(found->start + sealed->bytes, 0, bytes - sealed->bytes);
-    bm_seal_write(found->start, found->capacity, bytes, sealed->is_guarded);
-}
-
-/* Where there is no memory for another block, as far as a seal can say how much is not used. */
-static void *stay_for_want_of_memory(struct bm_sealed_place *found, const struct bm_sealed *sealed,
-                                     size_t bytes)
-{
-    size_t room = found->capacity - BM_SEAL_BYTES;
-    if (bytes > room || room - bytes > UINT16_MAX)
-        return NULL;
-    resize_in_place(found, sealed, bytes);
-    return found->start;
-}
-
 void *bm_sealed_resize(void *block, size_t bytes)
 {
     struct bm_sealed_place found;
@@ -474,12 +447,10 @@ void *bm_sealed_resize(void *block, size_t bytes)
     bool is_empty = bm_empty_block_is_live(block);
     if (!is_empty)
         find(block, "realloc", &found, &sealed);
-    if (!is_empty && bytes <= PTRDIFF_MAX && may_stay(&found, bytes)) {
-        resize_in_place(&found, &sealed, bytes);
-        return block;
-    }
     if (!is_possible(bytes))
         return NULL;
+    if (!is_empty && bm_sealed_resize_in_place(&found, &sealed, bytes))
+        return block;
     size_t room = is_empty ? bytes : bm_block_bytes_to_ask(found.capacity - BM_SEAL_BYTES, bytes);
     if (room + BM_SEAL_BYTES > BM_SMALL_MAX && bytes + BM_SEAL_BYTES <= BM_SMALL_MAX)
         room = BM_SMALL_MAX - BM_SEAL_BYTES;
@@ -487,7 +458,7 @@ void *bm_sealed_resize(void *block, size_t bytes)
     if (resized == NULL)
         resized = bm_sealed_allocate(bytes, &is_zero);
     if (resized == NULL)
-        return is_empty ? NULL : stay_for_want_of_memory(&found, &sealed, bytes);
+        return !is_empty && bm_sealed_shrink_in_place(&found, &sealed, bytes) ? block : NULL;
     memcpy(resized, block, bytes < sealed.bytes ? bytes : sealed.bytes);
     bm_sealed_free(block, SIZE_MAX);
     return resized;

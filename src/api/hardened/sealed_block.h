@@ -8,7 +8,9 @@
  *
  *     slot:         | program's bytes, filler, seal |
  *     page block:   | guard | program's bytes, filler, seal | guard |
- *     huge block:   header … | guard | program's bytes, filler, seal | guard |
+ *     huge block:   header … | guard | program's bytes, filler, seal | guard … |
+ *
+ * The guard behind a huge block goes to the end of its chunks (sealed_resize.h).
  */
 #ifndef BM_API_HARDENED_SEALED_BLOCK_H
 #define BM_API_HARDENED_SEALED_BLOCK_H

@@ -3,6 +3,7 @@
 #include "api/block.h"
 #include "api/system_memory.h"
 #include "base/message.h"
+#include "core/huge.h"
 
 /* The program's bytes begin somewhere in a page block, at a page. */
 static bool find_pages(void *block, struct bm_sealed_place *found)
@@ -72,6 +73,13 @@ bool bm_sealed_locate_elsewhere(void *block, struct bm_sealed_place *found)
         return false;
     *found = bm_sealed_slot_place(place.tree, place.slab, block);
     return true;
+}
+
+size_t bm_sealed_back_bytes(void *start, size_t capacity)
+{
+    const struct bm_chunk *chunk = bm_chunk_of(start);
+    return chunk->kind == BM_CHUNK_HUGE ? bm_huge_capacity((const struct bm_huge *)chunk) - capacity
+                                        : bm_system_page_bytes();
 }
 
 BM_COLD BM_NORETURN void bm_sealed_report_broken(struct bm_sealed_place found, uint64_t seal,

@@ -52,6 +52,10 @@ bool bm_sealed_locate_elsewhere(void *block, struct bm_sealed_place *found);
  * may begin at; and the capacity. */
 void *bm_sealed_start_of_pages(struct bm_tree *tree, struct bm_slab *slab, size_t *capacity);
 
+/* Bytes behind a block of pages that are its guard: a page, and of a huge block all that its chunks
+ * have. */
+size_t bm_sealed_back_bytes(void *start, size_t capacity);
+
 /* Aborts with what a seal that is not valid, or a filler that is not whole, means. */
 BM_COLD BM_NORETURN void bm_sealed_report_broken(struct bm_sealed_place found, uint64_t seal,
                                                  const char *operation);
