@@ -130,10 +130,11 @@ size_t buddymalloc_check_blocks(void);
 size_t buddymalloc_held_bytes(void);
 
 /* Sets a parameter; 1 on success, 0 on error. M_PERTURB holds for the calling thread and those that
- * start later, but not in the hardened library, where what is new or freed is zero. The others of
- * mallopt(3) steer parts of glibc's allocator that this one doesn't have: M_MXFAST from 0 to 160,
- * M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_MMAP_MAX, M_CHECK_ACTION, M_ARENA_TEST and
- * M_ARENA_MAX are accepted, for programs that insist, and have no effect. */
+ * start later, and for some calls of the others, but not in the hardened library, where what is new
+ * or freed is zero. The others of mallopt(3) steer parts of glibc's allocator that this one doesn't
+ * have: M_MXFAST from 0 to 160, M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_MMAP_MAX,
+ * M_CHECK_ACTION, M_ARENA_TEST and M_ARENA_MAX are accepted, for programs that insist, and have no
+ * effect. */
 int buddymalloc_mallopt(int parameter, int value);
 
 /* Figures of the whole process at the time of the call. mallinfo2(3). */

@@ -45,11 +45,12 @@ enum bm_slab_state {
 struct bm_slab {
     /* Stored by the owner thread, and once nothing is live by who has the gate; read by any. */
     _Alignas(64) _Atomic uint64_t free[BM_SLAB_WORDS];
-    uint32_t first_byte;      /* of slot 0, from the chunk's start: in the first leaf; gate */
-    uint32_t reciprocal;      /* of the slot size; gate */
-    int32_t credit;           /* owner */
-    uint8_t size_class;       /* gate */
-    uint8_t state;            /* enum bm_slab_state; gate */
+    uint32_t first_byte; /* of slot 0, from the chunk's start: in the first leaf; gate */
+    uint32_t reciprocal; /* of the slot size; gate */
+    int32_t credit;      /* owner */
+    uint8_t size_class;  /* gate */
+    uint8_t state;       /* enum bm_slab_state; gate */
+    /* These four are one object in memory: who writes one of a guest's has its arena's gate, too. */
     uint16_t leaves : 10;     /* gate */
     uint16_t last_word : 2;   /* that a cursor was aimed at; owner, under the gate */
     uint16_t idle_rounds : 3; /* that found it with room, up to a few; gate */
