@@ -388,8 +388,8 @@ void bm_block_free(void *block)
 /* In place, or by moving page tables; NULL: it has to be copied. */
 static void *resize_without_copy(void *block, struct bm_place *place, size_t bytes)
 {
-    /* A huge block stays one while it is half as large as one that is asked for: a size that goes up
-     * and down past that bound shall not be copied each time. */
+    /* A huge block stays one down to half of what one is made for: a size that goes up and down
+     * past that bound shall not be copied each time. */
     if (place->huge != NULL)
         return bytes > BM_PAGE_BLOCK_MAX / 2 ? bm_system_resize_huge(place->huge, bytes) : NULL;
     if (place->slab->size_class == BM_PAGE_CLASS) {

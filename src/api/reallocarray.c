@@ -1,12 +1,11 @@
 /*
- * reallocarray: realloc of an array. In the override it calls the program's realloc, as that of the C
- * library does: a program that has an allocator of its own may have no reallocarray. So it has a
+ * reallocarray: realloc of an array. In the override it calls the program's realloc, as that of the
+ * C library does: a program that has an allocator of its own may have no reallocarray. So it has a
  * file of its own, where the compiler can't know which realloc that is.
  */
 #include "api/export.h"
 
 #include <errno.h>
-#include <stdlib.h>
 
 BM_PUBLIC void *buddymalloc_reallocarray(void *block, size_t count, size_t size)
 {
@@ -18,6 +17,9 @@ BM_PUBLIC void *buddymalloc_reallocarray(void *block, size_t count, size_t size)
 }
 
 #if BM_OVERRIDE
+extern __typeof(buddymalloc_realloc) realloc;
+extern __typeof(buddymalloc_reallocarray) reallocarray;
+
 BM_PUBLIC void *reallocarray(void *block, size_t count, size_t size)
 {
     size_t bytes;

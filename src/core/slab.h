@@ -50,7 +50,7 @@ struct bm_slab {
     int32_t credit;      /* owner */
     uint8_t size_class;  /* gate */
     uint8_t state;       /* enum bm_slab_state; gate */
-    /* These four are one object in memory: who writes one of a guest's has its arena's gate, too. */
+    /* These four are one object in memory: who writes one of a guest's has its arena's gate. */
     uint16_t leaves : 10;     /* gate */
     uint16_t last_word : 2;   /* that a cursor was aimed at; owner, under the gate */
     uint16_t idle_rounds : 3; /* that found it with room, up to a few; gate */

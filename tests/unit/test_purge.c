@@ -388,8 +388,8 @@ TEST_WITHIN(purge, a_round_goes_in_steps)
     release_survivors(blocks, 6144, 50);
 }
 
-/* Where each free page is a call of the system, a step makes a bounded number of them; the next goes
- * on in the same tree, so that one round finds them all. */
+/* Where each free page is a call of the system, a step makes a bounded number of them; the next
+ * goes on in the same tree, so that one round finds them all. */
 TEST_WITHIN(purge, a_round_of_single_pages_goes_in_steps)
 {
     uint64_t due;
