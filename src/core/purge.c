@@ -72,12 +72,12 @@ static void visit_slab(struct bm_arena *arena, struct bm_slab *slab, struct bm_p
     if (!has_room(arena, slab))
         return;
     bool is_new = slab->idle_rounds < IDLE_ROUNDS;
-    size_t before = purge->leaves;
+    size_t before = purge->bytes;
     if (is_new)
         slab->idle_rounds++;
     else
         bm_tree_purge_slab(bm_tree_of(slab), slab, arena->source, purge);
-    if (is_new || purge->leaves != before)
+    if (is_new || purge->bytes != before)
         arena->round.has_found = true;
 }
 
@@ -91,8 +91,9 @@ static unsigned visit_tree(struct bm_arena *arena, struct bm_tree *tree, struct 
     for (; number < end && !bm_purge_is_over(purge); number++)
         visit_slab(arena, &tree->slabs[number], purge);
     bm_arena_count_leaves(arena, tree);
-    round->next = number < end ? tree : tree->next;
-    round->next_slab = number < end ? (uint16_t)number : 0;
+    bool is_left = number < end && !purge->is_refused;
+    round->next = is_left ? tree : tree->next;
+    round->next_slab = is_left ? (uint16_t)number : 0;
     return number - first;
 }
 

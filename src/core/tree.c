@@ -309,7 +309,8 @@ static unsigned purge_leaves(struct bm_tree *tree, struct bm_chunk_source *sourc
     size_t resident = purge->is_exact ? source->resident(source, start, bytes) : bytes;
     purge->calls++;
     if (!source->purge(source, start, bytes)) {
-        /* Locked memory, say: there may be much of it. A trim asks for all the same. */
+        /* There may be much of it. A trim asks for all the same. */
+        purge->is_refused = true;
         purge->leaves = purge->is_exact ? purge->leaves : 0;
         return 0;
     }

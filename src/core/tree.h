@@ -210,8 +210,9 @@ struct bm_purge {
     unsigned least_order; /* free blocks of a smaller order stay as they are */
     unsigned calls_most;  /* of the system, of which each takes some microseconds; 0: any number */
     unsigned calls;
-    bool is_exact; /* `bytes` is what the system held, which costs a call more to find out */
-    size_t bytes;  /* that went back */
+    bool is_exact;   /* `bytes` is what the system held, which costs a call more to find out */
+    size_t bytes;    /* that went back */
+    bool is_refused; /* some were not given back: locked memory, say */
 };
 
 static inline bool bm_purge_is_over(const struct bm_purge *purge)

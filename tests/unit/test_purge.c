@@ -412,6 +412,26 @@ TEST_WITHIN(purge, a_round_of_single_pages_goes_in_steps)
     release_survivors(blocks, 1008, 8);
 }
 
+/* Of what the system doesn't take back a round asks for a piece a tree, and then there is nothing to
+ * wait for. */
+TEST_WITHIN(purge, a_round_through_locked_memory_ends)
+{
+    uint64_t due;
+    void **blocks = leave_survivors(1008, 100);
+    heap.fake.refuses[FAKE_PURGE] = true;
+    unsigned calls = heap.fake.calls[FAKE_PURGE];
+    (void)decay_once(&due);
+    for (unsigned look = 0; look < 1000 && due != UINT64_MAX; look++) {
+        now_ms = due;
+        (void)decay_once(&due);
+    }
+    expect(due == UINT64_MAX);
+    calls = heap.fake.calls[FAKE_PURGE] - calls;
+    expect_at(calls <= 20 * arena->trees, "%u calls for %zu trees", calls, arena->trees);
+    heap.fake.refuses[FAKE_PURGE] = false;
+    release_survivors(blocks, 1008, 100);
+}
+
 /* The tree that a round is to go on with may become another bucket's, or nobody's. */
 TEST_WITHIN(purge, a_round_loses_the_tree_that_is_next)
 {
