@@ -11,6 +11,9 @@
 
 #ifdef OVERRIDE
 #define CALL(function) function
+/* Not every C library declares these. */
+void *pvalloc(size_t size);
+void malloc_stats(void);
 void free_aligned_sized(void *block, size_t alignment, size_t size);
 #else
 #define CALL(function) buddymalloc_##function
