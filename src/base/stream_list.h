@@ -5,7 +5,7 @@
  * for each with the list locked; and glibc's fork locks the list after all handlers before it have
  * run, by when those of the heap have every lock. So that the three never wait in a circle, the
  * heap's handlers lock the list first, as glibc does for its own heap. It is recursive, and
- * exported; other C libraries have no such thing.
+ * exported. musl has such a lock as well, but for itself: there the three may wait for ever.
  */
 #ifndef BM_BASE_STREAM_LIST_H
 #define BM_BASE_STREAM_LIST_H
