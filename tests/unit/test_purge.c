@@ -412,8 +412,8 @@ TEST_WITHIN(purge, a_round_of_single_pages_goes_in_steps)
     release_survivors(blocks, 1008, 8);
 }
 
-/* Of what the system doesn't take back a round asks for a piece a tree, and then there is nothing to
- * wait for. */
+/* Of what the system doesn't take back a round asks for a piece a tree, and then there is nothing
+ * to wait for. */
 TEST_WITHIN(purge, a_round_through_locked_memory_ends)
 {
     uint64_t due;
