@@ -6,14 +6,21 @@
 #include "api/export.h"
 
 #include <errno.h>
+#include <stdbool.h>
+
+/* False, with errno: no size_t holds the product. */
+static bool multiply(size_t count, size_t size, size_t *bytes)
+{
+    bool is_too_large = __builtin_mul_overflow(count, size, bytes);
+    if (is_too_large)
+        errno = ENOMEM;
+    return !is_too_large;
+}
 
 BM_PUBLIC void *buddymalloc_reallocarray(void *block, size_t count, size_t size)
 {
     size_t bytes;
-    if (!__builtin_mul_overflow(count, size, &bytes))
-        return buddymalloc_realloc(block, bytes);
-    errno = ENOMEM;
-    return NULL;
+    return multiply(count, size, &bytes) ? buddymalloc_realloc(block, bytes) : NULL;
 }
 
 #if BM_OVERRIDE
@@ -23,9 +30,6 @@ extern __typeof(buddymalloc_reallocarray) reallocarray;
 BM_PUBLIC void *reallocarray(void *block, size_t count, size_t size)
 {
     size_t bytes;
-    if (!__builtin_mul_overflow(count, size, &bytes))
-        return realloc(block, bytes);
-    errno = ENOMEM;
-    return NULL;
+    return multiply(count, size, &bytes) ? realloc(block, bytes) : NULL;
 }
 #endif

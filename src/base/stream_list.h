@@ -33,7 +33,8 @@ static inline void bm_stream_list_unlock(void)
     _IO_list_unlock();
 }
 
-/* In the child of a process that had other threads: there glibc makes the lock anew, too. */
+/* In the child, where glibc has made the lock anew, unless it took the process for alone: releases
+ * before 2.32 don't say whether they do. */
 static inline void bm_stream_list_reset(void)
 {
     _IO_list_resetlock();
